@@ -1,0 +1,3 @@
+//! The API as others write it: names, versions, quantities.
+
+pub mod keys;

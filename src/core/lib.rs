@@ -1,0 +1,21 @@
+//! The rules of SidecarSet as pure functions: no I/O, no clock, no randomness, no async.
+//!
+//! The pipeline on one page:
+//!
+//! ```text
+//! SidecarSet (JSON) ── source::SidecarSet ── compile ──► CompiledSet ─┐
+//! Namespaces, ControllerRevisions ────────────────────────────────────┴► snapshot::Snapshot (immutable)
+//!
+//! request body ── pod::PodLook ── matching ── revision ── injection::plan ──► InjectionPlan ── patch::render ──► JSON Patch
+//!                 (borrowed)      (index)                 (decides)             (a value)        (text)
+//! ```
+//!
+//! [`admission::admit`] runs that pipeline for one request. Every hidden input (time, draw, features) is in
+//! [`context::Context`].
+
+pub mod admission;
+pub mod api;
+pub mod context;
+pub mod field;
+pub mod pod;
+pub mod snapshot;

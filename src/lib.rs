@@ -1,0 +1,1 @@
+//! The shell of `sidecarset`: server, sources, command line. Rules live in `sidecarset_core`.

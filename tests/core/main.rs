@@ -1,0 +1,1 @@
+//! Tests of the core through its public entry functions: conformance, tables, laws.
