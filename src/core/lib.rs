@@ -16,6 +16,9 @@
 pub mod admission;
 pub mod api;
 pub mod context;
+pub mod defaulting;
 pub mod field;
+pub mod hash;
 pub mod pod;
+pub mod resources;
 pub mod snapshot;
