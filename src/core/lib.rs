@@ -15,10 +15,22 @@
 
 pub mod admission;
 pub mod api;
+pub mod compile;
+pub mod content;
 pub mod context;
 pub mod defaulting;
+mod draw;
 pub mod field;
 pub mod hash;
+mod hot_upgrade;
+mod index;
+pub mod injection;
+pub mod json;
+pub mod matching;
+pub mod patch;
 pub mod pod;
 pub mod resources;
+pub mod revision;
+pub mod selector;
 pub mod snapshot;
+pub mod source;

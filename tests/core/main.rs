@@ -2,6 +2,8 @@
 
 // Always true here; it tells clippy that helpers outside of test functions may panic too.
 #[cfg(test)]
+mod injection;
+#[cfg(test)]
 mod normal_form;
 #[cfg(test)]
 mod sidecarset;

@@ -1,0 +1,217 @@
+//! Which sets a Pod receives, in which order, in which revision.
+
+use crate::admission::{NamespaceUnknown, Skipped};
+use crate::api::keys;
+use crate::compile::CompiledSet;
+use crate::content::Content;
+use crate::context::{Context, LiveNamespace};
+use crate::draw;
+use crate::pod::PodLook;
+use crate::revision::{RevisionError, Selected};
+use crate::selector::{Labels, Selector};
+use crate::snapshot::{NamespaceLabels, Snapshot};
+
+/// The Pod of a request, with what the request says about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'p, 'a> {
+    /// The Pod.
+    pub pod: &'p PodLook<'a>,
+    /// Its namespace, after I-CALL-10.
+    pub namespace: &'p str,
+    /// A dry run must leave no trace: it does not count in the draw (D-25).
+    pub dry_run: bool,
+}
+
+/// A set that applies to the Pod, with the revision that the Pod receives.
+#[derive(Debug, Clone, Copy)]
+pub struct Matched<'s> {
+    /// The set.
+    pub set: &'s CompiledSet,
+    /// The live content, or a restored one.
+    pub content: &'s Content,
+}
+
+/// What matching found.
+#[derive(Debug, Default)]
+pub struct Matches<'s> {
+    /// Sets that apply, in the order in which they apply: those pinned to the Pod's namespace, then cluster-wide ones, each
+    /// group sorted by name (I-MATCH-1, I-ORD-1, D-20).
+    pub sets: Vec<Matched<'s>>,
+    /// Sets that matched and do not apply.
+    pub skipped: Vec<Skipped>,
+    /// For the person who made the Pod.
+    pub warnings: Vec<String>,
+}
+
+/// Why matching cannot go on.
+#[derive(Debug)]
+pub enum MatchError<'s> {
+    /// The namespace has to be read live first (D-23).
+    Namespace(NamespaceUnknown),
+    /// A set is at fault (D-22.2).
+    Set(&'s CompiledSet, RevisionError),
+}
+
+/// The Pod's namespace with what is known about its labels.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NamespaceView<'a> {
+    pub(crate) name: &'a str,
+    labels: Known<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Known<'a> {
+    Labels(&'a [(String, String)]),
+    NameOnly,
+    NotFound,
+    No,
+}
+
+impl<'a> NamespaceView<'a> {
+    /// Looks the namespace up in the Snapshot, then in what a live read said. Decision: D-23.
+    pub(crate) fn new(name: &'a str, snapshot: &'a Snapshot, context: &Context<'a>) -> Self {
+        let labels = match (snapshot.namespace(name), context.live_namespace) {
+            (NamespaceLabels::Listed(labels), _) | (_, Some(LiveNamespace::Labels(labels))) => {
+                Known::Labels(labels)
+            }
+            (_, Some(LiveNamespace::NotFound)) => Known::NotFound,
+            (NamespaceLabels::NameOnly, None) => Known::NameOnly,
+            (NamespaceLabels::Unknown, None) => Known::No,
+        };
+        Self { name, labels }
+    }
+
+    /// Whether a namespace selector holds. A selector that is broken holds nowhere, an empty one everywhere.
+    ///
+    /// Rule: I-MATCH-6. Decision: D-23.
+    pub(crate) fn meets(&self, selector: &Selector) -> Result<bool, NamespaceUnknown> {
+        match self.labels {
+            Known::No => Err(NamespaceUnknown),
+            Known::NotFound => Ok(false),
+            Known::Labels(_) | Known::NameOnly => Ok(selector.matches(self)),
+        }
+    }
+
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self.labels, Known::NotFound)
+    }
+}
+
+impl Labels for NamespaceView<'_> {
+    fn value(&self, key: &str) -> Option<&str> {
+        match self.labels {
+            Known::Labels(labels) => labels.value(key),
+            Known::NameOnly => (key == keys::NAMESPACE_NAME).then_some(self.name),
+            Known::NotFound | Known::No => None,
+        }
+    }
+}
+
+/// The sets that apply to a Pod.
+///
+/// # Errors
+///
+/// The labels of the namespace are needed and unknown, or a set is at fault.
+///
+/// Rules: I-MATCH-1, I-MATCH-4, I-MATCH-5, I-MATCH-13, I-MATCH-14, I-MATCH-15. Decision: D-20.
+pub fn matched_sets<'s>(
+    subject: &Subject<'_, '_>,
+    snapshot: &'s Snapshot,
+    context: &Context<'_>,
+) -> Result<Matches<'s>, MatchError<'s>> {
+    let Subject { pod, namespace, .. } = *subject;
+    let mut matches = Matches::default();
+    let view = NamespaceView::new(namespace, snapshot, context);
+    let candidates: Vec<&CompiledSet> = snapshot
+        .index()
+        .candidates(namespace, pod.labels())
+        .into_iter()
+        .filter_map(|position| snapshot.sets().get(position as usize))
+        .collect();
+    let pinned = candidates.iter().filter(|set| set.pinned_namespaces.is_some());
+    let cluster_wide = candidates.iter().filter(|set| set.pinned_namespaces.is_none());
+    for set in pinned.chain(cluster_wide) {
+        match decide(set, subject, &view, context) {
+            Ok(Some(matched)) => matches.sets.push(matched),
+            Ok(None) => {}
+            Err(MatchError::Set(set, error)) if set.ignores_failures => {
+                matches.skip_faulty(set, error.to_string(), error.rule());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if view.is_missing() && candidates.iter().any(|set| set.namespace_selector.is_some()) {
+        matches.warnings.push(format!(
+            "namespace \"{namespace}\" does not exist: no SidecarSet with a namespaceSelector matches [D-23]"
+        ));
+    }
+    matches.remove_bases();
+    Ok(matches)
+}
+
+/// Whether one set matches, and in which revision.
+///
+/// Rules: I-MATCH-5, I-MATCH-6, I-MATCH-7, I-MATCH-8.
+fn decide<'s>(
+    set: &'s CompiledSet,
+    subject: &Subject<'_, '_>,
+    namespace: &NamespaceView<'_>,
+    context: &Context<'_>,
+) -> Result<Option<Matched<'s>>, MatchError<'s>> {
+    let Some(selector) = set.selector.as_ref().filter(|_| set.can_match()) else { return Ok(None) };
+    let labels = subject.pod.labels();
+    // The Pod's labels first, although upstream asks for the namespace first: they are at hand, and a live read of a
+    // namespace is saved. A broken selector is an error only where the namespace matches.
+    if selector.unknown_operator().is_none() && !selector.matches(&labels) {
+        return Ok(None);
+    }
+    let pins = set.pinned_namespaces.as_deref();
+    if pins.is_some_and(|pins| !pins.iter().any(|pin| &**pin == namespace.name)) {
+        return Ok(None);
+    }
+    if let Some(namespace_selector) = &set.namespace_selector
+        && !namespace.meets(namespace_selector).map_err(MatchError::Namespace)?
+    {
+        return Ok(None);
+    }
+    if let Some(operator) = selector.unknown_operator() {
+        return Err(MatchError::Set(set, RevisionError::UnknownOperator(operator.to_owned())));
+    }
+    let content =
+        match set.revision_choice.select(&set.live, &labels) {
+            Ok(Selected::Content(content)) => content,
+            Ok(Selected::Draw { share, stored }) => {
+                if draw::takes_stored(set, stored, share, subject, context) { stored } else { &set.live }
+            }
+            Err(error) => return Err(MatchError::Set(set, error)),
+        };
+    Ok(Some(Matched { set, content }))
+}
+
+impl Matches<'_> {
+    /// Removes every set that is the base of a matched canary. Rules: I-MATCH-13, I-MATCH-14, I-MATCH-16.
+    fn remove_bases(&mut self) {
+        if self.sets.iter().all(|matched| matched.set.canary_base.is_none()) {
+            return;
+        }
+        let canaries: Vec<_> =
+            self.sets.iter().filter_map(|m| Some((m.set.canary_base.clone()?, m.set.name.clone()))).collect();
+        let canary_of =
+            |name: &str| canaries.iter().find(|(base, _)| &**base == name).map(|(_, canary)| canary);
+        self.sets.retain(|matched| {
+            let Some(canary) = canary_of(&matched.set.name) else { return true };
+            self.skipped.push(Skipped {
+                set: matched.set.name.clone(),
+                rule: "I-MATCH-13",
+                reason: format!("its canary \"{canary}\" matches the Pod"),
+            });
+            false
+        });
+    }
+
+    /// Notes a set that is at fault and asks to be skipped then. Decision: D-22.
+    pub(crate) fn skip_faulty(&mut self, set: &CompiledSet, reason: String, rule: &'static str) {
+        self.warnings.push(format!("SidecarSet \"{}\" was skipped: {reason} [{rule}]", set.name));
+        self.skipped.push(Skipped { set: set.name.clone(), rule: "D-22", reason });
+    }
+}
