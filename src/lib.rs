@@ -1,1 +1,15 @@
 //! The shell of `sidecarset`: server, sources, command line. Rules live in `sidecarset_core`.
+//!
+//! The modules are public so that tests can call the seams (`server::app`, `tls::accept::serve`, `source::folder::load`)
+//! without starting a process; the crate is not meant as a library for others.
+
+pub mod cli;
+pub mod config;
+pub mod draw;
+pub mod duration;
+pub mod metrics;
+pub mod server;
+pub mod shutdown;
+pub mod source;
+pub mod telemetry;
+pub mod tls;

@@ -1,3 +1,7 @@
 //! Entry point of the `sidecarset` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sidecarset::cli::main()
+}

@@ -1,0 +1,154 @@
+//! What can be typed: types for clap, nothing else.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use sidecarset_core::context::Features;
+use tracing::level_filters::LevelFilter;
+
+use crate::telemetry::LogFormat;
+
+/// Puts the sidecar containers of SidecarSets into Pods.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the admission webhook over HTTPS
+    Webhook(WebhookArgs),
+}
+
+/// Arguments of `sidecarset webhook`.
+#[derive(Debug, clap::Args)]
+pub struct WebhookArgs {
+    /// Address of the HTTPS server that the API server calls
+    #[arg(long, env = "SIDECARSET_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443")]
+    pub listen: SocketAddr,
+
+    /// Address of the plain HTTP server with /healthz, /readyz and /metrics
+    #[arg(
+        long,
+        env = "SIDECARSET_PROBE_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8081"
+    )]
+    pub probe_listen: SocketAddr,
+
+    /// Folder with SidecarSets, Namespaces and ControllerRevisions as YAML or JSON files; changes are seen within two seconds
+    #[arg(long, env = "SIDECARSET_SIDECARSETS", value_name = "DIR")]
+    pub sidecarsets: PathBuf,
+
+    /// Folder with tls.crt and tls.key, as a mounted Secret has them; without it a certificate is made at start
+    #[arg(long, env = "SIDECARSET_CERT_DIR", value_name = "DIR", conflicts_with_all = ["cert_host", "ca_out"])]
+    pub cert_dir: Option<PathBuf>,
+
+    /// Name or IP address that the self-made certificate is valid for; may be repeated [default: localhost, 127.0.0.1, ::1]
+    #[arg(long, env = "SIDECARSET_CERT_HOST", value_name = "HOST", value_delimiter = ',')]
+    pub cert_host: Vec<String>,
+
+    /// File that the CA of the self-made certificate is written to, for clients to trust (curl --cacert)
+    #[arg(long, env = "SIDECARSET_CA_OUT", value_name = "FILE")]
+    pub ca_out: Option<PathBuf>,
+
+    /// Requests that are answered at a time; more get 503 with Retry-After
+    #[arg(long, env = "SIDECARSET_MAX_IN_FLIGHT", value_name = "N", default_value = "1024",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_in_flight: u32,
+
+    /// How long to go on serving after SIGTERM, so that the last clients notice; in a cluster, longer than the readiness
+    /// probe needs to fail (for example 10s)
+    #[arg(long, env = "SIDECARSET_SHUTDOWN_DELAY", value_name = "DURATION", default_value = "1s",
+          value_parser = crate::duration::parse)]
+    pub shutdown_delay: Duration,
+
+    /// How log lines look
+    #[arg(long, env = "SIDECARSET_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Least important log lines to write: off, error, warn, info, debug or trace
+    #[arg(long, env = "SIDECARSET_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = parse_level)]
+    pub log_level: LevelFilter,
+
+    /// Threads that answer admissions
+    #[arg(long, env = "SIDECARSET_WORKERS", value_name = "N", default_value = "2",
+          value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub workers: u8,
+
+    /// Switches, for example SortSidecarContainers=true
+    #[arg(long, env = "SIDECARSET_FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "",
+          value_parser = parse_feature_gates)]
+    pub feature_gates: Features,
+}
+
+fn parse_level(text: &str) -> Result<LevelFilter, String> {
+    text.parse().map_err(|_| "known are off, error, warn, info, debug and trace".to_owned())
+}
+
+/// Names of the gate, ours first; the second is upstream's. Rule: I-CONST-17.
+const SORT_GATES: [&str; 2] = ["SortSidecarContainers", "EnableSortSidecarContainerByName"];
+
+fn parse_feature_gates(text: &str) -> Result<Features, String> {
+    let mut features = Features::default();
+    for gate in text.split(',').map(str::trim).filter(|gate| !gate.is_empty()) {
+        let (name, value) =
+            gate.split_once('=').ok_or_else(|| format!("{gate:?} has no value; write {gate}=true"))?;
+        let value = match value.to_ascii_lowercase().as_str() {
+            "true" => true,
+            "false" => false,
+            _ => return Err(format!("{name} is {value:?}; it can be true or false")),
+        };
+        if !SORT_GATES.contains(&name) {
+            let [ours, upstreams] = SORT_GATES;
+            return Err(format!(
+                "unknown gate {name:?}; known is {ours} (upstream's name {upstreams} is accepted)"
+            ));
+        }
+        features.sort_sidecar_containers = value;
+    }
+    Ok(features)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn gates_are_known_by_both_names() {
+        for gate in SORT_GATES {
+            let on = parse_feature_gates(&format!("{gate}=true")).expect("known");
+            assert!(on.sort_sidecar_containers);
+            assert!(
+                !parse_feature_gates(&format!("{gate}=true,{gate}=False"))
+                    .expect("known")
+                    .sort_sidecar_containers
+            );
+        }
+        assert_eq!(parse_feature_gates(""), Ok(Features::default()));
+    }
+
+    #[test]
+    fn wrong_gates_say_what_would_be_right() {
+        for (text, hint) in [
+            ("Nope=true", "known is SortSidecarContainers"),
+            ("SortSidecarContainers", "=true"),
+            ("SortSidecarContainers=1", "true or false"),
+        ] {
+            assert!(parse_feature_gates(text).is_err_and(|message| message.contains(hint)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The HTTP side: `app(state)` answers the API server, [`probes::app`] the kubelet and Prometheus.
+
+pub mod pod;
+pub mod probes;
+pub mod review;
+pub mod status;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Version, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use sidecarset_core::context::{Draw, Features};
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::metrics::{Metrics, Operation, Outcome};
+use crate::shutdown::Draining;
+use crate::source::publish::Published;
+
+use status::Failure;
+
+/// What one request may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimits {
+    /// Largest body, in bytes. Upstream takes 7 MiB, and an UPDATE carries two objects.
+    pub body_bytes: usize,
+    /// Time for a body to arrive.
+    pub body_time: Duration,
+    /// Time for the whole answer if the request names none; the API server's longest is 30 s.
+    pub answer_time: Duration,
+    /// Requests at a time; more are answered with 503 at once.
+    pub in_flight: usize,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 7 << 20,
+            body_time: Duration::from_secs(10),
+            answer_time: Duration::from_secs(30),
+            in_flight: 1024,
+        }
+    }
+}
+
+/// Everything that answering needs.
+#[derive(Debug)]
+pub struct AppState {
+    /// The Snapshot that admissions read.
+    pub published: Arc<Published>,
+    /// Where admissions are counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether the process is on its way out.
+    pub draining: Arc<Draining>,
+    /// Source of the `Partial` draw (D-25).
+    pub draw: Box<dyn Draw + Send + Sync>,
+    /// Switches that change what is injected.
+    pub features: Features,
+    /// What one request may cost.
+    pub limits: RequestLimits,
+    slots: Semaphore,
+}
+
+impl AppState {
+    /// State with free slots for `limits.in_flight` requests.
+    #[must_use]
+    pub fn new(
+        published: Arc<Published>,
+        metrics: Arc<Metrics>,
+        draining: Arc<Draining>,
+        draw: Box<dyn Draw + Send + Sync>,
+        features: Features,
+        limits: RequestLimits,
+    ) -> Self {
+        let slots = Semaphore::new(limits.in_flight);
+        Self { published, metrics, draining, draw, features, limits, slots }
+    }
+
+    /// Requests being answered now.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.limits.in_flight.saturating_sub(self.slots.available_permits())
+    }
+}
+
+/// The routes of the admission port.
+pub fn app(state: Arc<AppState>) -> Router {
+    let routes = Router::new()
+        .route("/mutate-pod", post(pod::mutate).fallback(wrong_method))
+        .fallback(unknown_path)
+        .with_state(Arc::clone(&state));
+    protect(routes, state)
+}
+
+/// What every route gets: a panic becomes an HTTP 500, and a drain closes the connection behind each answer.
+/// Decision: D-22.
+pub fn protect(routes: Router, state: Arc<AppState>) -> Router {
+    let metrics = Arc::clone(&state.metrics);
+    let on_panic = move |_panic: Box<dyn Any + Send>| {
+        // The panic hook has logged where it was.
+        metrics.admission(Operation::Unknown, Outcome::Failed, Duration::ZERO);
+        Failure::internal("a defect in sidecarset stopped this request; its log says where").into_response()
+    };
+    routes
+        .layer(CatchPanicLayer::custom(on_panic))
+        .layer(middleware::from_fn_with_state(state, close_when_draining))
+}
+
+/// HTTP/2 has no such header: there the server's GOAWAY at the end of the drain does the same.
+async fn close_when_draining(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+    let version = request.version();
+    let mut response = next.run(request).await;
+    if state.draining.started() && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let message = format!("{} is not answered here; post an AdmissionReview", request.method());
+    let mut response = Failure::method_not_allowed(message).into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+async fn unknown_path(request: Request) -> Response {
+    Failure::not_found(format!("{:?} is not served; Pods are reviewed at /mutate-pod", request.uri().path()))
+        .into_response()
+}

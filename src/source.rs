@@ -1,0 +1,6 @@
+//! Where Snapshots come from, and how the newest one reaches admissions.
+
+pub mod documents;
+pub mod folder;
+pub mod publish;
+pub mod reload;

@@ -1,0 +1,296 @@
+//! SidecarSets, Namespaces and ControllerRevisions from the YAML and JSON files of a folder.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sidecarset_core::api::keys;
+use sidecarset_core::snapshot::{SidecarSet, SnapshotParts, UnlistedNamespaces};
+
+use super::documents::{self, kind_of};
+
+/// Largest file that is read, so that a file put there by mistake cannot eat the memory.
+const LARGEST_FILE: u64 = 64 << 20;
+/// Deepest folder below the one named; more is a loop of symbolic links.
+const DEEPEST: usize = 8;
+
+/// One thing that is wrong with the folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The file, or the folder itself.
+    pub file: PathBuf,
+    /// Number of the document in the file, from 1.
+    pub document: Option<usize>,
+    /// For people: field, what was found, what would be right.
+    pub detail: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.file.display())?;
+        if let Some(document) = self.document {
+            write!(f, "document {document}: ")?;
+        }
+        f.write_str(&self.detail)
+    }
+}
+
+/// The files of a folder with their contents, read at one time.
+#[derive(Debug, Default)]
+pub struct Files(BTreeMap<PathBuf, Vec<u8>>);
+
+impl Files {
+    /// Reads every `*.yaml`, `*.yml` and `*.json` in `dir` and its folders. What starts with a dot is left out: editors
+    /// keep their files there, and a mounted ConfigMap its generations, which the visible names link to.
+    ///
+    /// # Errors
+    ///
+    /// Every file and folder that cannot be read.
+    pub fn read(dir: &Path) -> Result<Self, Vec<Problem>> {
+        let mut files = Self::default();
+        let mut problems = Vec::new();
+        files.add_folder(dir, DEEPEST, &mut problems);
+        if problems.is_empty() { Ok(files) } else { Err(problems) }
+    }
+
+    fn add_folder(&mut self, dir: &Path, depth: usize, problems: &mut Vec<Problem>) {
+        let mut problem = |file: &Path, detail: String| {
+            problems.push(Problem { file: file.to_owned(), document: None, detail });
+        };
+        if depth == 0 {
+            return problem(
+                dir,
+                format!("more than {DEEPEST} folders deep; is there a link to a folder above?"),
+            );
+        }
+        let entries = match fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+            Ok(entries) => entries,
+            Err(error) => {
+                return problem(
+                    dir,
+                    format!("cannot read the folder: {error}; it must exist and be readable"),
+                );
+            }
+        };
+        for path in entries.into_iter().map(|entry| entry.path()) {
+            let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+            if hidden {
+                continue;
+            }
+            if path.is_dir() {
+                self.add_folder(&path, depth - 1, problems);
+            } else if has_our_extension(&path) {
+                match read_bounded(&path) {
+                    Ok(bytes) => {
+                        self.0.insert(path, bytes);
+                    }
+                    Err(detail) => problems.push(Problem { file: path, document: None, detail }),
+                }
+            }
+        }
+    }
+
+    /// Changes when any name or content changes.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.0.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+fn has_our_extension(path: &Path) -> bool {
+    path.extension().is_some_and(|e| ["yaml", "yml", "json"].iter().any(|ours| e.eq_ignore_ascii_case(ours)))
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let size = fs::metadata(path).map_err(|error| format!("cannot read the file: {error}"))?.len();
+    if size > LARGEST_FILE {
+        return Err(format!("the file has {size} bytes, at most {LARGEST_FILE} are read; split it"));
+    }
+    fs::read(path).map_err(|error| format!("cannot read the file: {error}"))
+}
+
+/// Makes the parts of a Snapshot from the files.
+///
+/// # Errors
+///
+/// Every finding in every file.
+pub fn load(files: &Files) -> Result<SnapshotParts, Vec<Problem>> {
+    let mut loader = Loader::default();
+    for (file, bytes) in &files.0 {
+        loader.file(file, bytes);
+    }
+    let Loader { sets, namespaces, revisions, problems, first_seen: _ } = loader;
+    if problems.is_empty() {
+        let unlisted_namespaces = UnlistedNamespaces::HaveNameLabel;
+        Ok(SnapshotParts { sets, namespaces, revisions, unlisted_namespaces })
+    } else {
+        Err(problems)
+    }
+}
+
+#[derive(Default)]
+struct Loader {
+    sets: Vec<SidecarSet>,
+    namespaces: Vec<(String, Vec<(String, String)>)>,
+    revisions: Vec<Value>,
+    problems: Vec<Problem>,
+    /// Where each kind and name was seen first.
+    first_seen: BTreeMap<(&'static str, String), String>,
+}
+
+/// A place in a file: what a problem is reported with.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    file: &'a Path,
+    document: usize,
+    /// Position in a `List`.
+    item: Option<usize>,
+}
+
+impl Place<'_> {
+    fn describe(&self) -> String {
+        let item = self.item.map(|n| format!(", items[{n}]")).unwrap_or_default();
+        format!("{}, document {}{item}", self.file.display(), self.document)
+    }
+}
+
+impl Loader {
+    fn file(&mut self, file: &Path, bytes: &[u8]) {
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let detail =
+                    format!("not UTF-8 from byte {} on; save the file as UTF-8", error.valid_up_to());
+                return self.problems.push(Problem { file: file.to_owned(), document: None, detail });
+            }
+        };
+        for (index, document) in documents::parse(text).into_iter().enumerate() {
+            let place = Place { file, document: index + 1, item: None };
+            match document {
+                Ok(document) => self.document(place, document),
+                Err(error) => self.problem(place, error.detail),
+            }
+        }
+    }
+
+    fn problem(&mut self, place: Place<'_>, detail: String) {
+        let detail = match place.item {
+            Some(n) => format!("items[{n}]: {detail}"),
+            None => detail,
+        };
+        let Place { file, document, item: _ } = place;
+        self.problems.push(Problem { file: file.to_owned(), document: Some(document), detail });
+    }
+
+    fn document(&mut self, place: Place<'_>, document: Value) {
+        match kind_of(&document) {
+            ("apps.kruise.io/v1beta1" | "apps.kruise.io/v1alpha1", "SidecarSet") => {
+                self.set(place, &document)
+            }
+            ("v1", "Namespace") => self.namespace(place, &document),
+            ("apps/v1", "ControllerRevision") => self.revision(place, document),
+            (_, "List" | "SidecarSetList" | "NamespaceList" | "ControllerRevisionList") => {
+                self.list(place, document);
+            }
+            (version, kind) => {
+                let detail = format!(
+                    "apiVersion {version:?}, kind {kind:?} has no place here; allowed are SidecarSet \
+                     (apps.kruise.io/v1beta1 or v1alpha1), Namespace (v1), ControllerRevision (apps/v1) and List (v1)"
+                );
+                self.problem(place, detail);
+            }
+        }
+    }
+
+    fn list(&mut self, place: Place<'_>, mut list: Value) {
+        if place.item.is_some() {
+            return self.problem(place, "a List inside a List; put its items into the outer one".to_owned());
+        }
+        match list.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => {
+                for (n, item) in items.into_iter().enumerate() {
+                    self.document(Place { item: Some(n), ..place }, item);
+                }
+            }
+            _ => self
+                .problem(place, "items: not found, or not a list; a List has its objects there".to_owned()),
+        }
+    }
+
+    /// The object's name, if it has one and is the first of its kind to have it.
+    fn name(
+        &mut self,
+        place: Place<'_>,
+        kind: &'static str,
+        document: &Value,
+        scope: &str,
+    ) -> Option<String> {
+        let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        if name.is_empty() {
+            self.problem(place, format!("metadata.name: not found; every {kind} needs one"));
+            return None;
+        }
+        let key = (kind, format!("{scope}{name}"));
+        match self.first_seen.get(&key) {
+            Some(first) => {
+                let detail = format!("metadata.name: a second {kind} {name:?}; the first one is in {first}");
+                self.problem(place, detail);
+                None
+            }
+            None => {
+                self.first_seen.insert(key, place.describe());
+                Some(name.to_owned())
+            }
+        }
+    }
+
+    fn set(&mut self, place: Place<'_>, document: &Value) {
+        let Some(name) = self.name(place, "SidecarSet", document, "") else { return };
+        match SidecarSet::from_file_document(document) {
+            Ok(set) => self.sets.push(set),
+            Err(findings) => {
+                for finding in findings {
+                    self.problem(place, format!("SidecarSet {name:?}: {finding}"));
+                }
+            }
+        }
+    }
+
+    /// Rule: I-CONST-16. Decision: D-23.
+    fn namespace(&mut self, place: Place<'_>, document: &Value) {
+        let Some(name) = self.name(place, "Namespace", document, "") else { return };
+        let mut labels = vec![(keys::NAMESPACE_NAME.to_owned(), name.clone())];
+        match document.pointer("/metadata/labels") {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(members)) => {
+                for (key, value) in members {
+                    match value {
+                        Value::String(_) if key == keys::NAMESPACE_NAME => {}
+                        Value::String(text) => labels.push((key.clone(), text.clone())),
+                        other => {
+                            let detail =
+                                format!("metadata.labels[{key}]: {other} is no text; put it in quotes");
+                            self.problem(place, detail);
+                        }
+                    }
+                }
+            }
+            Some(_) => self.problem(place, "metadata.labels: not a mapping of text to text".to_owned()),
+        }
+        self.namespaces.push((name, labels));
+    }
+
+    fn revision(&mut self, place: Place<'_>, document: Value) {
+        let namespace = document.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+        let scope = format!("{namespace}/");
+        if self.name(place, "ControllerRevision", &document, &scope).is_some() {
+            self.revisions.push(document);
+        }
+    }
+}

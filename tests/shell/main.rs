@@ -1,0 +1,1 @@
+//! Tests of the shell through its seams: router, sockets, command line.
