@@ -1,6 +1,7 @@
 //! The command line: one module a command. Exit codes: 0 done, 1 findings (something was denied), 2 cannot run.
 
 pub mod args;
+pub mod inject;
 pub mod printer;
 pub mod serve;
 
@@ -27,5 +28,6 @@ pub fn main() -> ExitCode {
             Ok(config) => serve::run(config, &mut printer),
             Err(error) => printer.cannot_run(&error),
         },
+        Command::Inject(args) => inject::run(&args, &mut std::io::stdin().lock(), &mut printer),
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use sidecarset_core::context::Features;
 use tracing::level_filters::LevelFilter;
 
@@ -24,6 +24,8 @@ pub struct Args {
 pub enum Command {
     /// Serve the admission webhook over HTTPS
     Webhook(WebhookArgs),
+    /// Inject into the Pods of a file, without a cluster
+    Inject(InjectArgs),
 }
 
 /// Arguments of `sidecarset webhook`.
@@ -86,6 +88,42 @@ pub struct WebhookArgs {
     #[arg(long, env = "SIDECARSET_FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "",
           value_parser = parse_feature_gates)]
     pub feature_gates: Features,
+}
+
+/// Arguments of `sidecarset inject`.
+#[derive(Debug, clap::Args)]
+pub struct InjectArgs {
+    /// File with Pods or workloads as YAML or JSON, several documents if need be; - reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub filename: PathBuf,
+
+    /// Folder with SidecarSets, Namespaces and ControllerRevisions as YAML or JSON files
+    #[arg(long, env = "SIDECARSET_SIDECARSETS", value_name = "DIR")]
+    pub sidecarsets: PathBuf,
+
+    /// Namespace of objects that name none
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
+    pub namespace: String,
+
+    /// What to print: the objects with their sidecars, or one JSON Patch a Pod
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    pub output: Output,
+
+    /// Switches, for example SortSidecarContainers=true
+    #[arg(long, env = "SIDECARSET_FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "",
+          value_parser = parse_feature_gates)]
+    pub feature_gates: Features,
+}
+
+/// What `sidecarset inject` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// The documents, as YAML.
+    Yaml,
+    /// The documents, each as JSON.
+    Json,
+    /// One line a Pod or Pod template: its JSON Patch, paths relative to the Pod; `[]` if nothing changes.
+    Patch,
 }
 
 fn parse_level(text: &str) -> Result<LevelFilter, String> {
