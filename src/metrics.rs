@@ -115,8 +115,8 @@ impl Metrics {
     /// Makes and registers all metrics. `version` is shown as `sidecarset_build_info`.
     #[must_use]
     pub fn new(version: &'static str) -> Self {
-        // From 25 µs to 6.5 s: a usual admission takes tens of microseconds, the API server gives up after 10 s.
-        let buckets = prometheus_client::metrics::histogram::exponential_buckets(0.000_025, 4.0, 10);
+        // From 25 µs to 3.7 s: a usual admission takes tens of microseconds, the API server gives up after 10 s.
+        let buckets = prometheus_client::metrics::histogram::exponential_buckets(0.000_025, 2.5, 14);
         let mut metrics = Self {
             registry: Registry::with_prefix("sidecarset"),
             admissions: Family::default(),

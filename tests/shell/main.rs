@@ -1,1 +1,11 @@
-//! Tests of the shell through its seams: router, sockets, command line.
+//! Tests of the shell through its seams: router, sockets, files, command line.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
+mod certificates;
+mod command_line;
+mod folder;
+mod layering;
+mod process;
+mod router;
+mod socket;
+mod support;

@@ -1,0 +1,62 @@
+//! Who may import whom inside the shell.
+
+use std::fs;
+use std::path::Path;
+
+/// Module and what it may name of ours. `cli` may name everything: `cli/serve.rs` wires it all together.
+const ALLOWED: [(&str, &[&str]); 10] = [
+    ("config", &["cli", "telemetry"]),
+    ("draw", &[]),
+    ("duration", &[]),
+    ("metrics", &[]),
+    ("server", &["duration", "metrics", "server", "shutdown", "source"]),
+    ("shutdown", &[]),
+    ("source", &["source"]),
+    ("telemetry", &[]),
+    ("tls", &["tls"]),
+    ("lib", &[]),
+];
+
+#[test]
+fn modules_import_only_what_they_may() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for (module, allowed) in ALLOWED {
+        for file in files_of(&src, module) {
+            let text = fs::read_to_string(&file).expect("readable");
+            for line in text.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+                for name in line.split("crate::").skip(1) {
+                    let name: String =
+                        name.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                    seen += 1;
+                    assert!(
+                        allowed.contains(&name.as_str()),
+                        "{}: {module} must not use crate::{name}",
+                        file.display()
+                    );
+                }
+            }
+        }
+    }
+    assert!(seen >= 5, "the test looks at the wrong files: saw {seen} imports");
+}
+
+#[test]
+fn every_module_has_a_row() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for entry in fs::read_dir(src).expect("readable") {
+        let name = entry.expect("readable").file_name().into_string().expect("text");
+        let Some(module) = name.strip_suffix(".rs").filter(|module| !["main", "cli"].contains(module)) else {
+            continue;
+        };
+        assert!(ALLOWED.iter().any(|(row, _)| *row == module), "{module} is in no row of ALLOWED");
+    }
+}
+
+fn files_of(src: &Path, module: &str) -> Vec<std::path::PathBuf> {
+    let mut files = vec![src.join(format!("{module}.rs"))];
+    if let Ok(entries) = fs::read_dir(src.join(module)) {
+        files.extend(entries.map(|entry| entry.expect("readable").path()));
+    }
+    files
+}
