@@ -128,6 +128,7 @@ impl<'a> Read<'a> for Raw<'a> {
 
 /// Declares a view of a JSON object: named members are read, all others are passed over, absent and `null` ones are `None`, of
 /// a member that stands several times the last counts.
+#[macro_export]
 macro_rules! object_view {
     ($(#[$meta:meta])* $vis:vis struct $name:ident<'a> {
         $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty = $key:literal,)*
@@ -154,7 +155,7 @@ macro_rules! object_view {
         }
     };
 }
-pub(crate) use object_view;
+pub use object_view;
 
 /// Appends `text` as a JSON string, quotes included.
 pub fn push_string(out: &mut String, text: &str) {

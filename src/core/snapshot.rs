@@ -29,8 +29,8 @@ pub struct SnapshotParts {
     pub namespaces: Vec<(String, Vec<(String, String)>)>,
     /// ControllerRevisions as JSON (D-1).
     pub revisions: Vec<Value>,
-    /// Namespace of the revisions that count; those without a namespace count too (I-CONST-15).
-    pub revision_namespace: String,
+    /// Namespace of the revisions that count (I-CONST-15); `None` counts all, as a folder of files does.
+    pub revision_namespace: Option<String>,
     /// What holds for other namespaces.
     pub unlisted_namespaces: UnlistedNamespaces,
 }
@@ -64,9 +64,9 @@ impl Snapshot {
     pub fn new(parts: SnapshotParts) -> Self {
         let SnapshotParts { sets, namespaces, mut revisions, revision_namespace, unlisted_namespaces } =
             parts;
-        revisions.retain(|revision| {
-            revision["metadata"]["namespace"].as_str().is_none_or(|namespace| namespace == revision_namespace)
-        });
+        if let Some(namespace) = revision_namespace {
+            revisions.retain(|revision| revision["metadata"]["namespace"] == *namespace);
+        }
         let revisions = Revisions::new(&revisions);
         let mut sets: Vec<CompiledSet> =
             sets.iter().map(|set| CompiledSet::compile(set.document(), &revisions)).collect();

@@ -4,14 +4,11 @@
 //! rather than as an array of numbers, which is 2.6 times as long.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{Deserializer, Visitor};
-use serde::{Deserialize, de};
-use serde_json::value::RawValue;
 use sidecarset_core::admission::{Decision, Request, Verdict};
+use sidecarset_core::json::{Cursor, JsonError, Read, Str, object_view, push_string};
 use sidecarset_core::pod::PodLook;
 
 use super::status::Failure;
@@ -43,7 +40,11 @@ impl ReviewVersion {
 }
 
 /// The object under review.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are Pods; a box would cost each of them an allocation"
+)]
 pub enum Object<'a> {
     /// A Pod, looked at.
     Pod(PodLook<'a>),
@@ -84,82 +85,48 @@ impl Review<'_> {
     }
 }
 
-/// Text that borrows from the body unless it has escapes. (`Cow` with `#[serde(borrow)]` inside an `Option` never
-/// borrows.) `null` is the empty text, as in Go.
-#[derive(Debug, Default)]
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-            fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-                Ok(Text::default())
-            }
-        }
-        deserializer.deserialize_any(TextVisitor)
+impl<'a> Read<'a> for Object<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Result<Self, JsonError> {
+        let read = cursor.attempt()?;
+        Ok(read.map_or_else(|error| Self::Undecodable(shorten(&error.to_string())), Self::Pod))
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
-struct Envelope<'a, O> {
-    #[serde(borrow, default)]
-    api_version: Text<'a>,
-    #[serde(borrow, default)]
-    kind: Text<'a>,
-    #[serde(borrow)]
-    request: Option<Incoming<'a, O>>,
+object_view! {
+    struct Envelope<'a> {
+        api_version: Str<'a> = "apiVersion",
+        kind: Str<'a> = "kind",
+        request: Incoming<'a> = "request",
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", bound(deserialize = "O: Deserialize<'de>"))]
-struct Incoming<'a, O> {
-    #[serde(borrow, default)]
-    uid: Text<'a>,
-    #[serde(borrow, default)]
-    kind: Option<Kind<'a>>,
-    #[serde(borrow, default)]
-    resource: Option<Resource<'a>>,
-    #[serde(borrow, default)]
-    sub_resource: Text<'a>,
-    #[serde(borrow, default)]
-    operation: Text<'a>,
-    #[serde(borrow, default)]
-    namespace: Text<'a>,
-    #[serde(default)]
-    dry_run: Option<bool>,
-    object: Option<O>,
+object_view! {
+    struct Incoming<'a> {
+        uid: Str<'a> = "uid",
+        kind: Kind<'a> = "kind",
+        resource: Resource<'a> = "resource",
+        sub_resource: Str<'a> = "subResource",
+        operation: Str<'a> = "operation",
+        namespace: Str<'a> = "namespace",
+        dry_run: bool = "dryRun",
+        object: Object<'a> = "object",
+    }
 }
 
-#[derive(Deserialize)]
-struct Kind<'a> {
-    #[serde(borrow, default)]
-    group: Text<'a>,
-    #[serde(borrow, default)]
-    version: Text<'a>,
-    #[serde(borrow, default)]
-    kind: Text<'a>,
+object_view! {
+    struct Kind<'a> {
+        group: Str<'a> = "group",
+        version: Str<'a> = "version",
+        kind: Str<'a> = "kind",
+    }
 }
 
-#[derive(Deserialize)]
-struct Resource<'a> {
-    #[serde(borrow, default)]
-    group: Text<'a>,
-    #[serde(borrow, default)]
-    version: Text<'a>,
-    #[serde(borrow, default)]
-    resource: Text<'a>,
+object_view! {
+    struct Resource<'a> {
+        group: Str<'a> = "group",
+        version: Str<'a> = "version",
+        resource: Str<'a> = "resource",
+    }
 }
 
 /// Reads a request's body, in one pass if it is as it should be.
@@ -177,27 +144,15 @@ pub fn decode(body: &[u8]) -> Result<Review<'_>, Failure> {
     if text.trim_ascii().is_empty() {
         return Err(Failure::bad_request("the body is empty; post an AdmissionReview as JSON"));
     }
-    if let Ok(envelope) = serde_json::from_str::<Envelope<'_, PodLook<'_>>>(text) {
-        return check(envelope, |pod| pod.map_or(Object::Missing, Object::Pod));
-    }
-    // Either the envelope is broken or only the object is: read it again with the object as plain text.
-    let envelope: Envelope<'_, &RawValue> = serde_json::from_str(text).map_err(|error| {
+    let envelope: Envelope<'_> = Cursor::read_all(text).map_err(|error| {
         let detail = shorten(&error.to_string());
         Failure::bad_request(format!("the body is no AdmissionReview: {detail}"))
     })?;
-    check(envelope, |object| match object.map(|raw| PodLook::from_json(raw.get())) {
-        None => Object::Missing,
-        Some(Ok(pod)) => Object::Pod(pod),
-        Some(Err(error)) => Object::Undecodable(shorten(&error.to_string())),
-    })
+    check(envelope)
 }
 
-fn check<'a, O>(
-    envelope: Envelope<'a, O>,
-    object: impl FnOnce(Option<O>) -> Object<'a>,
-) -> Result<Review<'a>, Failure> {
-    let Envelope { api_version, kind, request } = envelope;
-    let version = match (api_version.0.as_ref(), kind.0.as_ref()) {
+fn check(envelope: Envelope<'_>) -> Result<Review<'_>, Failure> {
+    let version = match (text(&envelope.api_version), text(&envelope.kind)) {
         ("admission.k8s.io/v1", "AdmissionReview") => ReviewVersion::V1,
         ("admission.k8s.io/v1beta1", "AdmissionReview") => ReviewVersion::V1beta1,
         (found_version, found_kind) => {
@@ -209,21 +164,25 @@ fn check<'a, O>(
             )));
         }
     };
-    let request = request
+    let request = envelope
+        .request
         .ok_or_else(|| Failure::bad_request("the AdmissionReview has no member request; it needs one"))?;
-    let Incoming { uid, kind, resource, sub_resource, operation, namespace, dry_run, object: found } =
-        request;
-    check_uid(&uid.0)?;
-    check_resource(resource.as_ref(), kind.as_ref(), &sub_resource.0)?;
+    check_uid(text(&request.uid))?;
+    check_resource(request.resource.as_ref(), request.kind.as_ref(), text(&request.sub_resource))?;
     Ok(Review {
         version,
-        uid: uid.0,
-        operation: parse_operation(&operation.0)?,
-        object: object(found),
-        namespace: namespace.0,
-        sub_resource: sub_resource.0,
-        dry_run: dry_run.unwrap_or_default(),
+        operation: parse_operation(text(&request.operation))?,
+        uid: request.uid.unwrap_or_default().0,
+        object: request.object.unwrap_or(Object::Missing),
+        namespace: request.namespace.unwrap_or_default().0,
+        sub_resource: request.sub_resource.unwrap_or_default().0,
+        dry_run: request.dry_run.unwrap_or_default(),
     })
+}
+
+/// A text, empty if absent.
+fn text<'t>(member: &'t Option<Str<'_>>) -> &'t str {
+    member.as_deref().unwrap_or_default()
 }
 
 /// The uid goes into our answer and our log, so it has to be what an id looks like.
@@ -248,7 +207,7 @@ fn check_resource(
     sub_resource: &str,
 ) -> Result<(), Failure> {
     let resource = resource.ok_or_else(|| Failure::bad_request("request.resource is missing"))?;
-    let found = (resource.group.0.as_ref(), resource.version.0.as_ref(), resource.resource.0.as_ref());
+    let found = (text(&resource.group), text(&resource.version), text(&resource.resource));
     if found != ("", "v1", "pods") {
         return Err(Failure::bad_request(format!(
             "request.resource is {:?}; this path reviews group \"\", version \"v1\", resource \"pods\": check the rules of the \
@@ -258,7 +217,7 @@ fn check_resource(
     }
     // A sub-resource has a kind of its own, for example policy/v1 Eviction.
     let Some(kind) = kind.filter(|_| sub_resource.is_empty()) else { return Ok(()) };
-    let found = (kind.group.0.as_ref(), kind.version.0.as_ref(), kind.kind.0.as_ref());
+    let found = (text(&kind.group), text(&kind.version), text(&kind.kind));
     if found != ("", "v1", "Pod") {
         return Err(Failure::bad_request(format!(
             "request.kind is {:?} but request.resource is pods, whose kind is group \"\", version \"v1\", kind \"Pod\"",
@@ -309,7 +268,7 @@ pub fn encode(version: ReviewVersion, uid: &str, decision: &Decision) -> String 
         }
         Verdict::Denied(denial) => {
             out.push_str(r#"","allowed":false,"status":{"metadata":{},"message":"#);
-            push_json_text(&mut out, &denial.message);
+            push_string(&mut out, &denial.message);
             out.push_str(r#","code":"#);
             out.push_str(&denial.code.to_string());
             out.push('}');
@@ -319,7 +278,7 @@ pub fn encode(version: ReviewVersion, uid: &str, decision: &Decision) -> String 
         out.push_str(r#","warnings":"#);
         for (n, warning) in warnings.iter().enumerate() {
             out.push(if n == 0 { '[' } else { ',' });
-            push_json_text(&mut out, warning);
+            push_string(&mut out, warning);
         }
         out.push(']');
     }
@@ -327,25 +286,14 @@ pub fn encode(version: ReviewVersion, uid: &str, decision: &Decision) -> String 
         out.push_str(r#","auditAnnotations":"#);
         for (n, (key, value)) in audit_annotations.iter().enumerate() {
             out.push(if n == 0 { '{' } else { ',' });
-            push_json_text(&mut out, key);
+            push_string(&mut out, key);
             out.push(':');
-            push_json_text(&mut out, value);
+            push_string(&mut out, value);
         }
         out.push('}');
     }
     out.push_str("}}");
     out
-}
-
-/// Writes text as a JSON string.
-fn push_json_text(out: &mut String, text: &str) {
-    if text.bytes().any(|b| b < 0x20 || matches!(b, b'"' | b'\\')) {
-        out.push_str(&serde_json::Value::from(text).to_string());
-    } else {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    }
 }
 
 #[cfg(test)]

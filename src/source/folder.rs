@@ -128,7 +128,7 @@ pub fn load(files: &Files) -> Result<SnapshotParts, Vec<Problem>> {
     let Loader { sets, namespaces, revisions, problems, first_seen: _ } = loader;
     if problems.is_empty() {
         let unlisted_namespaces = UnlistedNamespaces::HaveNameLabel;
-        Ok(SnapshotParts { sets, namespaces, revisions, unlisted_namespaces })
+        Ok(SnapshotParts { sets, namespaces, revisions, revision_namespace: None, unlisted_namespaces })
     } else {
         Err(problems)
     }

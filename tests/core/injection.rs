@@ -31,7 +31,7 @@ fn mk_snapshot(world: &Value) -> Snapshot {
             .map(|namespace| (namespace["metadata"]["name"].as_str().unwrap().to_owned(), labels(namespace)))
             .collect(),
         revisions: list("controllerRevisions"),
-        revision_namespace: DEFAULT_REVISION_NAMESPACE.to_owned(),
+        revision_namespace: Some(DEFAULT_REVISION_NAMESPACE.to_owned()),
         unlisted_namespaces: UnlistedNamespaces::HaveNameLabel,
     })
 }

@@ -37,6 +37,7 @@ spec:
   containers:
   - name: log-agent
     image: fluent-bit:3.1
+    podInjectPolicy: AfterAppContainer
 ";
 
 /// The Snapshot of a folder with one file.

@@ -354,6 +354,21 @@ impl<'a> Cursor<'a> {
         Ok((self.text.get(start..self.position).unwrap_or_default(), value))
     }
 
+    /// Reads a value that may be of another type: then it is passed, and what is wrong with it is returned beside.
+    ///
+    /// # Errors
+    ///
+    /// Broken syntax.
+    pub fn attempt<T: Read<'a>>(&mut self) -> Result<Result<T, JsonError>, JsonError> {
+        let (position, depth) = (self.position, self.depth);
+        let read = T::read(self);
+        if read.is_err() {
+            (self.position, self.depth) = (position, depth);
+            self.skip()?;
+        }
+        Ok(read)
+    }
+
     #[inline]
     fn pass_key(&mut self) -> Result<(), JsonError> {
         self.expect(b'"', "a member name")?;
