@@ -11,11 +11,19 @@ use sidecarset_core::source::SidecarSet;
 
 const NOW: i64 = 1_700_000_000;
 
-/// The worlds of one file.
-fn worlds(file: &str) -> Vec<Value> {
-    let path = format!("{}/../../tests/conformance/injection/{file}.jsonl", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+/// The worlds of one file: its name and its lines.
+macro_rules! worlds {
+    ($file:literal) => {
+        (
+            $file,
+            include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../../tests/conformance/injection/",
+                $file,
+                ".jsonl"
+            )),
+        )
+    };
 }
 
 fn mk_snapshot(world: &Value) -> Snapshot {
@@ -188,9 +196,10 @@ fn first_difference(path: &str, ours: &Value, theirs: &Value) -> String {
     }
 }
 
-fn run(file: &str) {
+fn run((file, lines): (&str, &str)) {
     let (mut judged, mut open, mut failures) = (0, 0, Vec::new());
-    for world in worlds(file) {
+    for line in lines.lines() {
+        let world: Value = serde_json::from_str(line).unwrap();
         let snapshot = mk_snapshot(&world);
         for request in world["requests"].as_array().unwrap() {
             let ours = answer(&world, &snapshot, request);
@@ -217,20 +226,20 @@ fn run(file: &str) {
 
 #[test]
 fn hand() {
-    run("hand");
+    run(worlds!("hand"));
 }
 
 #[test]
 fn random() {
-    run("random");
+    run(worlds!("random"));
 }
 
 #[test]
 fn fuzz() {
-    run("fuzz");
+    run(worlds!("fuzz"));
 }
 
 #[test]
 fn gates() {
-    run("gates");
+    run(worlds!("gates"));
 }

@@ -183,7 +183,6 @@ async fn bodies_that_are_no_review() {
     let whole = mk_review().to_string();
     let truncated = whole.get(..whole.len() / 2).expect("ASCII").to_owned();
     let trailing = format!("{whole} x");
-    let twice = whole.replacen("\"request\":", "\"request\":{},\"request\":", 1);
     let nested = whole.replacen(
         "\"namespace\":",
         &format!("\"uid\":{}1{},\"namespace\":", "[".repeat(200), "]".repeat(200)),
@@ -198,11 +197,13 @@ async fn bodies_that_are_no_review() {
         ("kind: AdmissionReview".to_owned(), "at byte 0"),
         (truncated, "the text ends"),
         (trailing, "text after the end"),
-        (twice, "duplicate field `request`"),
         (nested, "no AdmissionReview"),
     ] {
         post(body).await.assert_status(400, "BadRequest", hint);
     }
+    // Of a member that stands twice the last counts, as the API server reads it.
+    let twice = whole.replacen("\"request\":", "\"request\":{},\"request\":", 1);
+    assert_eq!(post(twice).await.status, 200);
     let mut not_utf8 = whole.into_bytes();
     let at = not_utf8.iter().position(|b| *b == b'w').expect("a letter");
     not_utf8.get_mut(at..=at).expect("in range").fill(0xff);
