@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::api::keys;
 use crate::compile::CompiledSet;
 use crate::context::Context;
-use crate::injection::{self, Fault};
+use crate::explain::Because;
+use crate::injection::{self, Fault, InjectionPlan};
 use crate::matching::{MatchError, Matches, Subject, matched_sets};
 use crate::patch;
 use crate::pod::PodLook;
@@ -84,70 +85,126 @@ pub struct NamespaceUnknown;
 
 /// Decides about one Pod.
 ///
-/// A set at fault denies the Pod, unless the set says to be skipped then: the plan is made again without it.
-///
 /// # Errors
 ///
 /// [`NamespaceUnknown`] if the labels of the Pod's namespace are needed and neither the Snapshot nor `context` has them;
 /// never with a Snapshot from a folder.
 ///
-/// Rules: I-CALL-7, I-CALL-9, I-CALL-10, I-UPD-2, I-UPD-3, I-DEF-7, I-RESP-2, I-RESP-4. Decisions: D-21, D-22.
+/// Rules: I-RESP-2, I-RESP-3, I-RESP-4.
 pub fn admit(
     request: &Request<'_>,
     pod: &PodLook<'_>,
     snapshot: &Snapshot,
     context: &Context<'_>,
 ) -> Result<Decision, NamespaceUnknown> {
-    if !is_injection_point(request) {
-        return Ok(Decision::default());
-    }
-    let mut decision = Decision::default();
-    if let Some(opt_out) = opt_out(pod) {
-        decision.audit_annotations.push(("skipped", opt_out.to_owned()));
-        return Ok(decision);
-    }
-    let namespace =
-        [pod.namespace(), request.namespace].into_iter().find(|name| !name.is_empty()).unwrap_or("default");
-    let subject = Subject { pod, namespace, dry_run: request.dry_run };
-    let mut matches = match matched_sets(&subject, snapshot, context) {
-        Ok(matches) => matches,
-        Err(MatchError::Namespace(unknown)) => return Err(unknown),
-        Err(MatchError::Set(set, error)) => {
-            return Ok(Decision::denied(set, &error.to_string(), error.rule()));
+    let subject = match scope(request, pod) {
+        Ok(subject) => subject,
+        // Nobody expects sidecars of another request, so there is nothing to tell.
+        Err(reason) if reason.rule == "I-CALL-7" => return Ok(Decision::default()),
+        Err(reason) => {
+            let audit_annotations = vec![("skipped", reason.to_string())];
+            return Ok(Decision { audit_annotations, ..Decision::default() });
         }
     };
-    skip_by_name(pod, &mut matches);
-    if !matches.sets.is_empty() {
-        decision = inject(&subject, &mut matches, context);
+    let Settled { matches, plan, at_fault: _ } = settle(&subject, snapshot, context)?;
+    let mut decision =
+        Decision { warnings: matches.warnings, skipped: matches.skipped, ..Decision::default() };
+    match plan {
+        Ok(None) => {}
+        Ok(Some(plan)) => {
+            decision.verdict = patch::render(&plan, pod).map_or(Verdict::Unchanged, Verdict::Patch);
+            decision.warnings.extend(plan.warnings);
+            decision.injected = matches.sets.iter().map(|matched| matched.set.name.clone()).collect();
+        }
+        Err(denial) => decision.verdict = Verdict::Denied(denial),
     }
-    decision.warnings.splice(0..0, matches.warnings);
     decision.warnings.iter_mut().for_each(shorten);
-    decision.skipped = matches.skipped;
     decision.note_for_audit();
     Ok(decision)
 }
 
-/// Plans and renders; sets that are at fault and may be skipped leave `matches`.
-fn inject<'a>(subject: &Subject<'a, 'a>, matches: &mut Matches<'a>, context: &Context<'_>) -> Decision {
+/// The Pod of a request in which sidecars are injected, or why nothing is looked at.
+///
+/// Rules: I-CALL-7, I-CALL-9, I-CALL-10, I-UPD-2, I-UPD-3, I-DEF-7, I-DEF-32. Decisions: D-21, D-26.
+pub(crate) fn scope<'p, 'a>(request: &Request<'p>, pod: &'p PodLook<'a>) -> Result<Subject<'p, 'a>, Because> {
+    if !is_injection_point(request) {
+        let text = "sidecars are injected when a Pod is created, and at no other request".to_owned();
+        return Err(Because { rule: "I-CALL-7", text });
+    }
+    if let Some(reason) = opt_out(pod) {
+        return Err(reason);
+    }
+    let names = [pod.namespace(), request.namespace];
+    let namespace = names.into_iter().find(|name| !name.is_empty()).unwrap_or("default");
+    Ok(Subject { pod, namespace, dry_run: request.dry_run })
+}
+
+/// What was settled for a Pod.
+#[derive(Debug)]
+pub(crate) struct Settled<'a> {
+    /// The sets that apply, and those that do not although they matched.
+    pub(crate) matches: Matches<'a>,
+    /// The plan, `None` if no set applies; or why the Pod is denied.
+    pub(crate) plan: Result<Option<InjectionPlan<'a>>, Denial>,
+    /// The set behind a denial.
+    pub(crate) at_fault: Option<Arc<str>>,
+}
+
+/// Matches and plans. A set at fault denies the Pod, unless the set says to be skipped then: the plan is made again without
+/// it.
+///
+/// Decision: D-22.
+pub(crate) fn settle<'a>(
+    subject: &Subject<'a, 'a>,
+    snapshot: &'a Snapshot,
+    context: &Context<'_>,
+) -> Result<Settled<'a>, NamespaceUnknown> {
+    let mut matches = match matched_sets(subject, snapshot, context) {
+        Ok(matches) => matches,
+        Err(MatchError::Namespace(unknown)) => return Err(unknown),
+        Err(MatchError::Set(set, error)) => {
+            return Ok(Settled::denied(Matches::default(), set, &error.to_string(), error.rule()));
+        }
+    };
+    skip_by_name(subject.pod, &mut matches);
+    if matches.sets.is_empty() {
+        return Ok(Settled { matches, plan: Ok(None), at_fault: None });
+    }
     if let Err(error) = subject.pod.check_quantities() {
-        return Decision::undecodable(&error.to_string());
+        return Ok(Settled { matches, plan: Err(Denial::undecodable(&error.to_string())), at_fault: None });
     }
     loop {
-        let (set, message, rule) = match injection::plan(subject, &matches.sets, context) {
-            Ok(plan) => {
-                let verdict = patch::render(&plan, subject.pod).map_or(Verdict::Unchanged, Verdict::Patch);
-                let injected = matches.sets.iter().map(|matched| matched.set.name.clone()).collect();
-                return Decision { verdict, warnings: plan.warnings, injected, ..Decision::default() };
+        let denial = match injection::plan(subject, &matches.sets, context) {
+            Ok(plan) => return Ok(Settled { matches, plan: Ok(Some(plan)), at_fault: None }),
+            Err(Fault::Set(set, message, rule)) if set.ignores_failures => {
+                matches.sets.retain(|matched| !Arc::ptr_eq(&matched.set.name, &set.name));
+                matches.skip_faulty(set, message, rule);
+                continue;
             }
-            Err(Fault::Undecodable(message)) => return Decision::undecodable(&message),
-            Err(Fault::Pod(message, rule)) => return Decision::deny(500, message, rule),
-            Err(Fault::Set(set, message, rule)) => (set, message, rule),
+            Err(Fault::Set(set, message, rule)) => return Ok(Settled::denied(matches, set, &message, rule)),
+            Err(Fault::Undecodable(message)) => Denial::undecodable(&message),
+            Err(Fault::Pod(message, rule)) => Denial { code: 500, message, rule },
         };
-        if !set.ignores_failures {
-            return Decision::denied(set, &message, rule);
+        return Ok(Settled { matches, plan: Err(denial), at_fault: None });
+    }
+}
+
+impl<'a> Settled<'a> {
+    /// Rule: I-DEF-10: the message names the set.
+    fn denied(matches: Matches<'a>, set: &CompiledSet, message: &str, rule: &'static str) -> Self {
+        let message = format!("SidecarSet \"{}\": {message} [{rule}]", set.name);
+        Self { matches, plan: Err(Denial { code: 500, message, rule }), at_fault: Some(set.name.clone()) }
+    }
+}
+
+impl Denial {
+    /// Rule: I-CALL-11.
+    fn undecodable(message: &str) -> Self {
+        Self {
+            code: 400,
+            message: format!("the Pod cannot be decoded: {message} [I-CALL-11]"),
+            rule: "I-CALL-11",
         }
-        matches.sets.retain(|matched| !Arc::ptr_eq(&matched.set.name, &set.name));
-        matches.skip_faulty(set, message, rule);
     }
 }
 
@@ -157,13 +214,13 @@ fn is_injection_point(request: &Request<'_>) -> bool {
     operation == "CREATE" && group.is_empty() && resource == "pods" && sub_resource.is_empty()
 }
 
-/// The reason to leave a Pod alone altogether. Rules: I-DEF-32. Decision: D-26.
-fn opt_out(pod: &PodLook<'_>) -> Option<&'static str> {
+/// The reason to leave a Pod alone altogether. Rule: I-DEF-32. Decision: D-26.
+fn opt_out(pod: &PodLook<'_>) -> Option<Because> {
     if pod.annotations().is_some_and(|annotations| annotations.get(keys::MIRROR_POD).is_some()) {
-        return Some("mirror Pod of a static Pod [I-DEF-32]");
+        return Some(Because { rule: "I-DEF-32", text: "the Pod is the mirror of a static Pod".to_owned() });
     }
     (pod.annotation_or_label(keys::INJECT) == Some("false"))
-        .then_some("the Pod opts out with sidecarset.kruise.io/inject [D-26]")
+        .then(|| Because { rule: "D-26", text: format!("the Pod opts out with {}", keys::INJECT) })
 }
 
 /// Decision: D-26.
@@ -181,20 +238,6 @@ fn skip_by_name(pod: &PodLook<'_>, matches: &mut Matches<'_>) {
 }
 
 impl Decision {
-    fn deny(code: u16, message: String, rule: &'static str) -> Self {
-        Self { verdict: Verdict::Denied(Denial { code, message, rule }), ..Self::default() }
-    }
-
-    /// Rule: I-DEF-10: the message names the set.
-    fn denied(set: &CompiledSet, message: &str, rule: &'static str) -> Self {
-        Self::deny(500, format!("SidecarSet \"{}\": {message} [{rule}]", set.name), rule)
-    }
-
-    /// Rule: I-CALL-11.
-    fn undecodable(message: &str) -> Self {
-        Self::deny(400, format!("the Pod cannot be decoded: {message} [I-CALL-11]"), "I-CALL-11")
-    }
-
     fn note_for_audit(&mut self) {
         if !self.injected.is_empty() {
             self.audit_annotations.push(("injected", self.injected.join(",")));

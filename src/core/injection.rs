@@ -110,14 +110,25 @@ impl<'a> Built<'a> {
 /// What a Pod puts into the holes of a fragment.
 #[derive(Debug, Default)]
 pub struct Filling<'a> {
-    /// Env entries taken over from app containers (I-ENV-6…9, I-VOL-8), as JSON text.
-    pub env: Vec<Cow<'a, str>>,
-    /// Shared mounts (I-VOL-5), as JSON text.
-    pub mounts: Vec<&'a str>,
-    /// Shared devices (I-VOL-9), as JSON text.
-    pub devices: Vec<&'a str>,
+    /// Env entries taken over from app containers (I-ENV-6…9, I-VOL-8).
+    pub env: Vec<Taken<'a>>,
+    /// Shared mounts (I-VOL-5).
+    pub mounts: Vec<Taken<'a>>,
+    /// Shared devices (I-VOL-9).
+    pub devices: Vec<Taken<'a>>,
     /// Computed limits and requests (I-RES-13), as `,"limits":{…},"requests":{…}`; empty if there are none.
     pub resources: String,
+}
+
+/// An entry of an app container that a sidecar takes over.
+#[derive(Debug, Clone)]
+pub struct Taken<'a> {
+    /// The entry as it arrived, JSON text.
+    pub text: &'a str,
+    /// Name of the variable, or path of the mount or device.
+    pub key: Cow<'a, str>,
+    /// Name of the app container that it comes from.
+    pub from: Cow<'a, str>,
 }
 
 /// Why no plan could be made.

@@ -20,6 +20,7 @@ pub mod content;
 pub mod context;
 pub mod defaulting;
 mod draw;
+pub mod explain;
 pub mod field;
 pub mod hash;
 mod hot_upgrade;

@@ -6,9 +6,10 @@ use crate::compile::CompiledSet;
 use crate::content::Content;
 use crate::context::{Context, LiveNamespace};
 use crate::draw;
+use crate::explain::Because;
 use crate::pod::PodLook;
 use crate::revision::{RevisionError, Selected};
-use crate::selector::{Labels, Selector};
+use crate::selector::{Labels, Requirement, Selector};
 use crate::snapshot::{NamespaceLabels, Snapshot};
 
 /// The Pod of a request, with what the request says about it.
@@ -186,6 +187,55 @@ fn decide<'s>(
             Err(error) => return Err(MatchError::Set(set, error)),
         };
     Ok(Some(Matched { set, content }))
+}
+
+/// Why a set does not match a Pod, with the exact condition that failed; `None` if it matches.
+///
+/// # Errors
+///
+/// The labels of the namespace are needed and unknown.
+///
+/// Rules: I-MATCH-5, I-MATCH-6, I-MATCH-7.
+pub(crate) fn why_not(
+    set: &CompiledSet,
+    subject: &Subject<'_, '_>,
+    namespace: &NamespaceView<'_>,
+) -> Result<Option<Because>, NamespaceUnknown> {
+    let because = |rule, text: String| Ok(Some(Because { rule, text }));
+    if set.injection_paused {
+        return because("I-MATCH-5", "injection paused: spec.injectionStrategy.paused is true".to_owned());
+    }
+    let Some(selector) = set.selector.as_ref().filter(|selector| !selector.is_empty()) else {
+        return because("I-MATCH-7", "spec.selector is absent or empty, which matches no Pod".to_owned());
+    };
+    if let Some(namespace_selector) = &set.namespace_selector
+        && !namespace.meets(namespace_selector)?
+    {
+        let name = namespace.name;
+        let text = match (namespace_selector.unknown_operator(), namespace_selector.first_unmet(namespace)) {
+            _ if namespace.is_missing() => format!("namespace {name} does not exist"),
+            (Some(operator), _) => format!("spec.namespaceSelector has the unknown operator \"{operator}\""),
+            (None, Some(unmet)) => {
+                format!("namespace {name} does not meet {unmet}: {}", found(unmet, namespace))
+            }
+            (None, None) => format!("namespace {name} does not match"),
+        };
+        return because("I-MATCH-6", text);
+    }
+    let labels = subject.pod.labels();
+    match selector.first_unmet(&labels).filter(|_| selector.unknown_operator().is_none()) {
+        Some(unmet) => {
+            because("I-MATCH-7", format!("the Pod does not meet {unmet}: {}", found(unmet, &labels)))
+        }
+        None => Ok(None),
+    }
+}
+
+fn found(unmet: &Requirement, labels: &(impl Labels + ?Sized)) -> String {
+    match labels.value(&unmet.key) {
+        Some(value) => format!("its label {} is \"{value}\"", unmet.key),
+        None => format!("it has no label {}", unmet.key),
+    }
 }
 
 impl Matches<'_> {

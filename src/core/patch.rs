@@ -6,7 +6,7 @@
 //! Rules: I-RESP-3, I-RESP-8, I-RESP-9, I-RESP-10.
 
 use crate::hot_upgrade;
-use crate::injection::{Built, InjectionPlan, ListPlan, NewEntry, Role, is_same_json};
+use crate::injection::{Built, InjectionPlan, ListPlan, NewEntry, Role, Taken, is_same_json};
 use crate::json::{push_pointer_token, push_string};
 use crate::pod::{ListKind, PodLook, SpecView};
 
@@ -193,7 +193,7 @@ fn push_container(out: &mut String, built: &Built<'_>) {
     let filling = built.filling.as_deref();
     for entry in filling.map(|filling| filling.env.as_slice()).unwrap_or_default() {
         out.push(',');
-        out.push_str(entry);
+        out.push_str(entry.text);
     }
     if built.role != Role::Single {
         hot_upgrade::push_version_env(out, &name);
@@ -227,7 +227,7 @@ fn push_container(out: &mut String, built: &Built<'_>) {
 /// The env entry that marks an injected container (I-CONST-8).
 const IS_INJECTED_ENTRY: &str = r#"{"name":"IS_INJECTED","value":"true"}"#;
 
-fn push_extended(out: &mut String, member: &str, own: &str, shared: Option<&[&str]>) {
+fn push_extended(out: &mut String, member: &str, own: &str, shared: Option<&[Taken<'_>]>) {
     let shared = shared.unwrap_or_default();
     if own.is_empty() && shared.is_empty() {
         return;
@@ -240,7 +240,7 @@ fn push_extended(out: &mut String, member: &str, own: &str, shared: Option<&[&st
         if index > 0 || !own.is_empty() {
             out.push(',');
         }
-        out.push_str(entry);
+        out.push_str(entry.text);
     }
     out.push(']');
 }

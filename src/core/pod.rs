@@ -275,7 +275,13 @@ object_view! {
     }
 }
 
-impl EnvView<'_> {
+impl<'a> EnvView<'a> {
+    /// `name` as it was read.
+    #[must_use]
+    pub fn key(&self) -> Cow<'a, str> {
+        self.name.clone().unwrap_or_default().0
+    }
+
     /// `name`, empty if absent.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -283,11 +289,17 @@ impl EnvView<'_> {
     }
 }
 
-impl MountView<'_> {
+impl<'a> MountView<'a> {
     /// `mountPath` of a mount, `devicePath` of a device; empty if absent.
     #[must_use]
     pub fn path(&self) -> &str {
         self.mount_path.as_deref().or(self.device_path.as_deref()).unwrap_or_default()
+    }
+
+    /// [`MountView::path`], taken out.
+    #[must_use]
+    pub fn into_path(self) -> Cow<'a, str> {
+        self.mount_path.or(self.device_path).unwrap_or_default().0
     }
 
     /// `subPathExpr`, empty if absent.

@@ -3,8 +3,9 @@
 //! Judged as `tests/conformance/README.md` says: by `expected` where a decision deviates, else by `upstream`.
 
 use serde_json::{Value, json};
-use sidecarset_core::admission::{Request, Verdict, admit};
+use sidecarset_core::admission::{Decision, Request, Verdict, admit};
 use sidecarset_core::context::{Context, Features, FirstPod};
+use sidecarset_core::explain::{Explanation, explain};
 use sidecarset_core::pod::PodLook;
 use sidecarset_core::snapshot::{DEFAULT_REVISION_NAMESPACE, Snapshot, SnapshotParts, UnlistedNamespaces};
 use sidecarset_core::source::SidecarSet;
@@ -69,6 +70,7 @@ fn answer(world: &Value, snapshot: &Snapshot, request: &Value) -> Value {
         Features { sort_sidecar_containers: gates.to_string().contains("EnableSortSidecarContainerByName") };
     let context = Context { now_unix: NOW, features, draw: &FirstPod, live_namespace: None };
     let decision = admit(&admission, &pod, snapshot, &context).unwrap();
+    check_explanation(&explain(&admission, &pod, snapshot, &context).unwrap(), &decision);
     match decision.verdict {
         Verdict::Unchanged => json!({"allowed": true, "document": request["object"]}),
         Verdict::Patch(patch) => {
@@ -79,6 +81,29 @@ fn answer(world: &Value, snapshot: &Snapshot, request: &Value) -> Value {
         }
         Verdict::Denied(denial) => denied(denial.code, &denial.message),
     }
+}
+
+/// The explanation of an admission and its answer say the same.
+fn check_explanation(explanation: &Explanation, decision: &Decision) {
+    let verdict = match decision.verdict {
+        Verdict::Unchanged => "unchanged",
+        Verdict::Patch(_) => "patched",
+        Verdict::Denied(_) => "denied",
+    };
+    assert_eq!(explanation.verdict, verdict, "{explanation}");
+    let of_outcome = |outcome: &str| -> Vec<&str> {
+        let sets = explanation.sets.iter().filter(|set| set.outcome == outcome);
+        sets.map(|set| &*set.set).collect()
+    };
+    let mut injected: Vec<&str> = decision.injected.iter().map(|name| &**name).collect();
+    injected.sort_unstable();
+    assert_eq!(of_outcome("applied"), injected, "{explanation}");
+    let mut skipped: Vec<&str> = decision.skipped.iter().map(|skipped| &*skipped.set).collect();
+    skipped.sort_unstable();
+    assert_eq!(of_outcome("skipped"), skipped, "{explanation}");
+    let unexplained =
+        explanation.sets.iter().find(|set| set.outcome == "not matched" && set.reason.is_none());
+    assert!(unexplained.is_none() || verdict == "denied" || explanation.reason.is_some(), "{explanation}");
 }
 
 /// The records' normal form, section "Injection" of `tests/conformance/README.md`.

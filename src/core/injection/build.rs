@@ -5,14 +5,16 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashSet;
 
+use crate::api::keys;
+use crate::compile::CompiledSet;
 use crate::content::Fragment;
 use crate::injection::annotations::Annotations;
 use crate::injection::bookkeeping::Bookkeeping;
 use crate::injection::sharing::Sharing;
-use crate::injection::{Built, Fault, Filling, Role};
+use crate::injection::{Built, Fault, Filling, Role, Taken};
 use crate::json::{JsonError, WithText};
 use crate::matching::Matched;
-use crate::pod::{ContainerView, EnvView, ListKind, PodLook, SpecView};
+use crate::pod::{ContainerView, ListKind, PodLook, SpecView};
 use crate::resources::{Amounts, Resources, ResourcesPolicy, Target};
 
 /// What the build phase made, in build order.
@@ -26,7 +28,7 @@ pub(crate) struct Output<'a> {
 /// Sources in the Pod that fragments draw from.
 struct Sources<'p, 'a> {
     pod: &'p PodLook<'a>,
-    spec: &'p SpecView<'a>,
+    spec: &'a SpecView<'a>,
     annotations: &'p Annotations<'a>,
     matched: &'p [Matched<'a>],
     bookkeeping: &'p Bookkeeping<'p>,
@@ -78,7 +80,7 @@ impl From<JsonError> for FillError {
 }
 
 impl FillError {
-    fn of_set<'a>(self, set: &'a crate::compile::CompiledSet, fragment: &Fragment) -> Fault<'a> {
+    fn of_set<'a>(self, set: &'a CompiledSet, fragment: &Fragment) -> Fault<'a> {
         match self {
             Self::Pod(error) => Fault::Undecodable(error.to_string()),
             Self::Resources(detail) => {
@@ -180,22 +182,20 @@ fn resources_members(resources: &Resources) -> String {
 /// Collects env entries to append: the first of a name wins, the container's own and `IS_INJECTED` before all. Rule: I-ENV-3.
 struct NewEnv<'a> {
     fragment: &'a Fragment,
-    names: FxHashSet<String>,
-    added: Vec<Cow<'a, str>>,
+    added: Vec<Taken<'a>>,
+    names: FxHashSet<Cow<'a, str>>,
 }
 
 impl<'a> NewEnv<'a> {
     fn new(fragment: &'a Fragment) -> Self {
-        Self { fragment, names: FxHashSet::default(), added: Vec::new() }
+        Self { fragment, added: Vec::new(), names: FxHashSet::default() }
     }
 
-    fn add(&mut self, entry: &WithText<'a, EnvView<'a>>) {
-        let name = entry.value.name();
-        let is_own = name == crate::api::keys::ENV_IS_INJECTED
-            || self.fragment.env.keys.iter().any(|key| **key == *name);
-        if !is_own && !self.names.contains(name) {
-            self.names.insert(name.to_owned());
-            self.added.push(entry.text.into());
+    fn add(&mut self, taken: &Taken<'a>) {
+        let name = &*taken.key;
+        let is_own = name == keys::ENV_IS_INJECTED || self.fragment.env.keys.iter().any(|key| **key == *name);
+        if !is_own && self.names.insert(taken.key.clone()) {
+            self.added.push(taken.clone());
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::content::text;
+use crate::injection::Taken;
 use crate::injection::annotations::Annotations;
 use crate::json::{JsonError, WithText};
 use crate::pod::{ContainerView, EnvView, PodLook};
@@ -54,8 +55,8 @@ impl TransferEnv {
         &self,
         pod: &PodLook<'a>,
         annotations: &Annotations<'_>,
-        containers: &[WithText<'a, ContainerView<'a>>],
-    ) -> Result<Vec<WithText<'a, EnvView<'a>>>, JsonError> {
+        containers: &'a [WithText<'a, ContainerView<'a>>],
+    ) -> Result<Vec<Taken<'a>>, JsonError> {
         let source = match &self.source {
             Source::Container(name) => name,
             Source::Label(key) => pod.labels().and_then(|labels| labels.get(key)).unwrap_or_default(),
@@ -69,10 +70,17 @@ impl TransferEnv {
         for container in
             containers.iter().map(|item| &item.value).filter(|container| container.name() == source)
         {
-            available.extend(container.env()?.0);
+            available.extend(container.env()?.0.into_iter().map(|entry| (container, entry)));
         }
-        let last = |name: &str| available.iter().rev().find(|entry| entry.value.name() == name);
-        Ok(self.names.iter().filter_map(|name| last(name).cloned()).collect())
+        let last = |name: &str| available.iter().rev().find(|(_, entry)| entry.value.name() == name);
+        let found = self.names.iter().filter_map(|name| last(name));
+        Ok(found
+            .map(|(container, entry)| Taken {
+                text: entry.text,
+                key: entry.value.key(),
+                from: container.name().into(),
+            })
+            .collect())
     }
 }
 

@@ -51,6 +51,11 @@ impl MetadataPatch {
         }
     }
 
+    /// The annotations that the entry names.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.annotations.iter().map(|(key, _)| &**key)
+    }
+
     /// Applies the entry to the Pod's annotations; keys are independent of each other.
     ///
     /// # Errors

@@ -1,21 +1,25 @@
 //! Mounts and devices that sidecars share with app containers.
 
+use std::borrow::Cow;
+
+use rustc_hash::FxHashSet;
+
 use crate::content::Fragment;
-use crate::injection::{Filling, env};
+use crate::injection::{Filling, Taken, env};
 use crate::json::{JsonError, WithText};
-use crate::pod::{ContainerView, EnvView, MountView};
+use crate::pod::ContainerView;
 
 /// What the app containers have to share, in their order. Containers that are marked as injected and the Pod's init
 /// containers share nothing. Rules: I-VOL-5, I-VOL-9.
 pub(crate) struct Sharing<'a> {
     mounts: Vec<SharedMount<'a>>,
-    devices: Vec<WithText<'a, MountView<'a>>>,
+    devices: Vec<Taken<'a>>,
 }
 
 struct SharedMount<'a> {
-    mount: WithText<'a, MountView<'a>>,
+    mount: Taken<'a>,
     /// Variables that its `subPathExpr` refers to, from the same container (I-VOL-8).
-    env: Vec<WithText<'a, EnvView<'a>>>,
+    env: Vec<Taken<'a>>,
 }
 
 impl<'a> Sharing<'a> {
@@ -24,25 +28,33 @@ impl<'a> Sharing<'a> {
     /// # Errors
     ///
     /// A member of the wrong type (I-CALL-11).
-    pub(crate) fn read(containers: &[WithText<'a, ContainerView<'a>>]) -> Result<Self, JsonError> {
+    pub(crate) fn read(containers: &'a [WithText<'a, ContainerView<'a>>]) -> Result<Self, JsonError> {
         let mut sharing = Self { mounts: Vec::new(), devices: Vec::new() };
-        for container in containers {
-            let container = &container.value;
+        for WithText { value: container, .. } in containers {
             if container.is_marked_injected()? {
                 continue;
             }
-            for mount in container.volume_mounts()?.0 {
-                let expression = mount.value.sub_path_expr();
+            let from = || Cow::Borrowed(container.name());
+            for WithText { text, value: mount } in container.volume_mounts()?.0 {
+                let expression = mount.sub_path_expr();
                 let mut env = Vec::new();
                 if expression.contains("$(") {
                     let own = container.env()?;
-                    env.extend(
-                        env::references(expression).filter_map(|name| env::first(&own, name).cloned()),
-                    );
+                    let found = env::references(expression).filter_map(|name| env::first(&own, name));
+                    env.extend(found.map(|entry| Taken {
+                        text: entry.text,
+                        key: entry.value.key(),
+                        from: from(),
+                    }));
                 }
-                sharing.mounts.push(SharedMount { mount, env });
+                sharing
+                    .mounts
+                    .push(SharedMount { mount: Taken { text, key: mount.into_path(), from: from() }, env });
             }
-            sharing.devices.extend(container.volume_devices()?.0);
+            let devices = container.volume_devices()?.0.into_iter();
+            let taken =
+                devices.map(|item| Taken { text: item.text, key: item.value.into_path(), from: from() });
+            sharing.devices.extend(taken);
         }
         Ok(sharing)
     }
@@ -55,24 +67,21 @@ impl<'a> Sharing<'a> {
         &self,
         fragment: &'a Fragment,
         filling: &mut Filling<'a>,
-        mut add_env: impl FnMut(&WithText<'a, EnvView<'a>>),
+        mut add_env: impl FnMut(&Taken<'a>),
     ) {
         let own = fragment.mounts.keys.iter().chain(&fragment.devices.keys).map(|path| &**path);
-        let mut used: rustc_hash::FxHashSet<&str> = own.collect();
+        let mut used: FxHashSet<&str> = own.collect();
         if fragment.shares_mounts {
             for SharedMount { mount, env } in &self.mounts {
                 env.iter().for_each(&mut add_env);
-                if used.insert(mount.value.path()) {
-                    filling.mounts.push(mount.text);
+                if used.insert(&mount.key) {
+                    filling.mounts.push(mount.clone());
                 }
             }
         }
         if fragment.shares_devices {
-            for device in &self.devices {
-                if used.insert(device.value.path()) {
-                    filling.devices.push(device.text);
-                }
-            }
+            let new = self.devices.iter().filter(|device| used.insert(&device.key));
+            filling.devices.extend(new.cloned());
         }
     }
 }
