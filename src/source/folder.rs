@@ -265,12 +265,13 @@ impl Loader {
     /// Rule: I-CONST-16. Decision: D-23.
     fn namespace(&mut self, place: Place<'_>, document: &Value) {
         let Some(name) = self.name(place, "Namespace", document, "") else { return };
-        let mut labels = vec![(keys::NAMESPACE_NAME.to_owned(), name.clone())];
+        let mut labels = Vec::new();
         match document.pointer("/metadata/labels") {
             None | Some(Value::Null) => {}
             Some(Value::Object(members)) => {
                 for (key, value) in members {
                     match value {
+                        // The name's own label always has the name as value; the Snapshot adds it.
                         Value::String(_) if key == keys::NAMESPACE_NAME => {}
                         Value::String(text) => labels.push((key.clone(), text.clone())),
                         other => {

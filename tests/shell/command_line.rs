@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
+use sidecarset::server::{self, RequestLimits};
 use sidecarset::source::documents;
 
-use crate::support::LOG_AGENT;
+use crate::router;
+use crate::support::{LOG_AGENT, mk_review, mk_state};
 
 /// Sets that do every kind of thing to a Pod with the label `app: web`.
 fn mk_sets() -> tempfile::TempDir {
@@ -160,6 +162,27 @@ fn the_patch_is_one_line_a_pod() {
     let mut pod = documents::parse(POD).remove(0).expect("readable");
     json_patch::patch(&mut pod, &patch).expect("applies");
     assert_eq!(container_names(&pod), ["main", "log-agent"]);
+}
+
+/// The webhook and the command give the same text, but for the time of injection: so the command runs between two equal
+/// answers of the webhook.
+#[tokio::test]
+async fn the_patch_is_the_webhooks() {
+    let app = server::app(mk_state(RequestLimits::default()));
+    let pod = mk_review()["request"]["object"].to_string();
+    loop {
+        let post = async || {
+            let answer = router::send(app.clone(), router::mk_request(mk_review().to_string())).await;
+            let review: Value = serde_json::from_str(&answer.text).expect("JSON");
+            router::decode_patch(&review["response"]) + "\n"
+        };
+        let before = post().await;
+        let output = inject(mk_sets().path(), &["-o", "patch"], &pod);
+        if before == post().await {
+            assert_eq!(text(&output.stdout), before);
+            break;
+        }
+    }
 }
 
 #[test]

@@ -16,10 +16,10 @@ use tower::ServiceExt;
 
 use crate::support::{mk_empty_state, mk_review, mk_snapshot, mk_state, until};
 
-struct Answer {
+pub(crate) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Answer {
@@ -41,7 +41,7 @@ impl Answer {
     }
 }
 
-async fn send(app: Router, request: Request<Body>) -> Answer {
+pub(crate) async fn send(app: Router, request: Request<Body>) -> Answer {
     let response = app.oneshot(request).await.expect("infallible");
     let (head, body) = response.into_parts();
     let bytes = body.collect().await.expect("whole").to_bytes();
@@ -52,7 +52,7 @@ async fn send(app: Router, request: Request<Body>) -> Answer {
     }
 }
 
-fn mk_request(body: impl Into<Body>) -> Request<Body> {
+pub(crate) fn mk_request(body: impl Into<Body>) -> Request<Body> {
     let request = Request::post("/mutate-pod?timeout=10s").header("content-type", "application/json");
     request.body(body.into()).expect("a request")
 }
@@ -97,17 +97,18 @@ async fn a_matching_pod_gets_a_patch() {
     assert_eq!(response["patchType"], "JSONPatch", "{response}");
     let patch = decode_patch(response);
     let mut pod = mk_review()["request"]["object"].clone();
-    json_patch::patch(&mut pod, &serde_json::from_value::<json_patch::Patch>(patch).expect("a patch"))
+    json_patch::patch(&mut pod, &serde_json::from_str::<json_patch::Patch>(&patch).expect("a patch"))
         .expect("applies");
     assert_eq!(pod.pointer("/spec/containers/1/name"), Some(&json!("log-agent")), "{pod}");
     assert_eq!(response["auditAnnotations"]["injected"], "logging");
 }
 
-fn decode_patch(response: &Value) -> Value {
+/// The patch of a response as text.
+pub(crate) fn decode_patch(response: &Value) -> String {
     use base64::Engine as _;
     let text = response["patch"].as_str().unwrap_or_default();
     let bytes = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
-    serde_json::from_slice(&bytes).expect("JSON")
+    String::from_utf8(bytes).expect("text")
 }
 
 #[tokio::test]
@@ -208,6 +209,14 @@ async fn bodies_that_are_no_review() {
     let at = not_utf8.iter().position(|b| *b == b'w').expect("a letter");
     not_utf8.get_mut(at..=at).expect("in range").fill(0xff);
     post(not_utf8).await.assert_status(400, "BadRequest", &format!("not UTF-8 from byte {at} on"));
+}
+
+/// As the API server itself reads JSON.
+#[tokio::test]
+async fn of_a_member_that_stands_twice_the_last_counts() {
+    let twice =
+        mk_review().to_string().replacen("\"request\":", "\"request\":{\"uid\":\"first\"},\"request\":", 1);
+    assert_eq!(post(twice).await.json()["response"]["uid"], mk_review()["request"]["uid"]);
 }
 
 #[tokio::test]
