@@ -26,6 +26,8 @@ pub enum Command {
     Webhook(WebhookArgs),
     /// Inject into the Pods of a file, without a cluster
     Inject(InjectArgs),
+    /// Tell which SidecarSets the Pods of a file get, and why or why not
+    Explain(ExplainArgs),
 }
 
 /// Arguments of `sidecarset webhook`.
@@ -90,9 +92,9 @@ pub struct WebhookArgs {
     pub feature_gates: Features,
 }
 
-/// Arguments of `sidecarset inject`.
+/// What the commands on files have in common.
 #[derive(Debug, clap::Args)]
-pub struct InjectArgs {
+pub struct FileArgs {
     /// File with Pods or workloads as YAML or JSON, several documents if need be; - reads standard input
     #[arg(short, long, value_name = "FILE")]
     pub filename: PathBuf,
@@ -105,14 +107,43 @@ pub struct InjectArgs {
     #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
     pub namespace: String,
 
-    /// What to print: the objects with their sidecars, or one JSON Patch a Pod
-    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
-    pub output: Output,
-
     /// Switches, for example SortSidecarContainers=true
     #[arg(long, env = "SIDECARSET_FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "",
           value_parser = parse_feature_gates)]
     pub feature_gates: Features,
+}
+
+/// Arguments of `sidecarset inject`.
+#[derive(Debug, clap::Args)]
+pub struct InjectArgs {
+    /// The input.
+    #[command(flatten)]
+    pub file: FileArgs,
+
+    /// What to print: the objects with their sidecars, or one JSON Patch a Pod
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    pub output: Output,
+}
+
+/// Arguments of `sidecarset explain`.
+#[derive(Debug, clap::Args)]
+pub struct ExplainArgs {
+    /// The input.
+    #[command(flatten)]
+    pub file: FileArgs,
+
+    /// How to tell it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: ExplainOutput,
+}
+
+/// What `sidecarset explain` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExplainOutput {
+    /// For people.
+    Text,
+    /// For programs: a list with one object a Pod or Pod template.
+    Json,
 }
 
 /// What `sidecarset inject` prints.

@@ -18,7 +18,7 @@ use crate::snapshot::Snapshot;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
-    /// `namespace/name` of the Pod.
+    /// Who gets it: `Pod namespace/name`, or the workload whose template it is.
     pub pod: String,
     /// `unchanged`, `patched` or `denied`.
     pub verdict: &'static str,
@@ -130,12 +130,12 @@ pub fn explain(
     let subject = match scope(request, pod) {
         Ok(subject) => subject,
         Err(reason) => {
-            explanation.pod = format!("{}/{}", pod.namespace(), pod.display_name());
+            explanation.pod = format!("Pod {}/{}", pod.namespace(), pod.display_name());
             explanation.reason = Some(reason);
             return Ok(explanation);
         }
     };
-    explanation.pod = format!("{}/{}", subject.namespace, pod.display_name());
+    explanation.pod = format!("Pod {}/{}", subject.namespace, pod.display_name());
     let view = NamespaceView::new(subject.namespace, snapshot, context);
     for set in snapshot.sets() {
         let reason = why_not(set, &subject, &view)?;

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod command_line;
+mod explain;
 mod folder;
 mod layering;
 mod process;

@@ -7,13 +7,7 @@ use super::{Because, ContainerExplanation, Explanation, Revision, SetExplanation
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let applied = self.sets.iter().filter(|set| set.outcome == "applied").count();
-        writeln!(
-            f,
-            "Pod {}: {}, {applied} of {} SidecarSets apply",
-            self.pod,
-            self.verdict,
-            self.sets.len()
-        )?;
+        writeln!(f, "{}: {}, {applied} of {} SidecarSets apply", self.pod, self.verdict, self.sets.len())?;
         if let Some(reason) = &self.reason {
             writeln!(f, "  {reason}")?;
         }
