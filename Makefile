@@ -1,0 +1,117 @@
+# `make help` lists the targets. Needs GNU make and a POSIX shell; cargo takes the toolchain from rust-toolchain.toml.
+
+CARGO ?= cargo
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+
+# make run
+PORT ?= 8443
+PROBE_PORT ?= 8081
+SIDECARSETS ?= examples/sidecarsets
+
+# make test: auto = the cluster tier runs where it can, required = it is an error if it cannot, no = it is left out
+CLUSTER ?= auto
+
+# make fuzz
+FUZZ_SECONDS ?= 60
+
+# Tools which the project builds for itself, each in a folder of its own so that a new version replaces the old one.
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(TARGET_DIR)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ := $(TARGET_DIR)/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
+
+.PHONY: help run test check bench fuzz generate
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@echo 'help: list the targets'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS='|' read -r target text; do printf '%-16s%s\n' "$$target" "$$text"; done
+
+# The server takes the place of the recipe's shell, so that Ctrl-C reaches it and nothing else has to be ended.
+run: ## build, start the webhook on the examples, print a curl line that it answers (PORT, PROBE_PORT, SIDECARSETS)
+	@echo 'run: build the release binary and start the webhook on $(SIDECARSETS) with a self-made certificate'
+	$(CARGO) build --release --locked --bin sidecarset
+	@mkdir -p '$(TARGET_DIR)/run'; rm -f '$(TARGET_DIR)/run/ca.crt'
+	@( while sleep 0.2; do \
+		kill -0 $$$$ 2>/dev/null || exit 0; \
+		curl -fsS -o /dev/null 'http://127.0.0.1:$(PROBE_PORT)/readyz' 2>/dev/null && break; \
+	done; \
+	printf '\n%s\n\n  %s\n\n%s\n\n  %s\n\n%s\n\n' \
+		'Ready. In another terminal, a review as an API server sends it:' \
+		"curl -sS --cacert '$(TARGET_DIR)/run/ca.crt' -H 'Content-Type: application/json' --data-binary '@$(CURDIR)/examples/review.json' 'https://127.0.0.1:$(PORT)/mutate-pod?timeout=10s'" \
+		'The patch of that answer without a server (only the time in it differs):' \
+		"'$(TARGET_DIR)/release/sidecarset' inject -f '$(CURDIR)/examples/pod.yaml' --sidecarsets '$(abspath $(SIDECARSETS))' -o patch" \
+		'Ctrl-C ends the webhook.' ) & \
+	exec '$(TARGET_DIR)/release/sidecarset' webhook --sidecarsets '$(SIDECARSETS)' --ca-out '$(TARGET_DIR)/run/ca.crt' \
+		--listen '127.0.0.1:$(PORT)' --probe-listen '127.0.0.1:$(PROBE_PORT)'
+
+# Empty when the cluster tier can run, else what is missing for it.
+cluster_missing = $(shell \
+	if [ '$(CLUSTER)' = no ]; then echo 'CLUSTER=no was asked for'; \
+	elif [ -z "$$KUBEBUILDER_ASSETS" ] && ! command -v go >/dev/null; then \
+		echo 'it needs Go (https://go.dev/dl) to build a control plane, or KUBEBUILDER_ASSETS naming a folder that has one'; fi)
+
+test: ## run every tier of tests that can run here (CLUSTER=required: fail if one cannot; CLUSTER=no: no control plane)
+	@echo 'test: every tier without a cluster, then the cluster tier on a real control plane (CLUSTER=$(CLUSTER))'
+	@case '$(CLUSTER)' in auto|no|required) ;; *) echo 'CLUSTER is $(CLUSTER), it must be auto, required or no' >&2; exit 2;; esac
+	@missing="$(cluster_missing)"; if [ '$(CLUSTER)' = required ] && [ -n "$$missing" ]; then \
+		echo "The cluster tier is required but cannot run: $$missing." >&2; exit 1; fi
+	$(CARGO) test --locked --workspace
+	@missing="$(cluster_missing)"; \
+	if [ -z "$$missing" ]; then \
+		set -ex; \
+		tests/control-plane/build; \
+		CLUSTER='$(CLUSTER)' $(CARGO) test --locked --test cluster -- --ignored; \
+		set +x; \
+	fi; \
+	echo; \
+	echo 'Ran: unit, conformance, laws, router, socket and command line tests.'; \
+	if [ -z "$$missing" ]; then echo 'Ran: cluster tests on a real kube-apiserver. No tier is missing.'; \
+	else echo "DID NOT RUN: cluster tests: $$missing."; fi
+
+check: $(CARGO_DENY) ## formatting, lints, docs, licences and bans, layering, generated files
+	@echo 'check: formatting, lints, documentation, licences and bans, layering, generated files'
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+	$(CARGO_DENY) --locked check bans licenses sources
+	@echo 'the core crate knows no network, runtime, command line or logger'
+	@tree=$$($(CARGO) tree --locked -p sidecarset-core -e normal --prefix none) || exit 1; \
+	if echo "$$tree" | grep -E '^(axum|clap|hyper|kube|rustls|tokio|tower|tracing)([ -]|$$)'; then \
+		echo 'sidecarset-core must not depend on the crates above: decide in the core, do in the shell' >&2; exit 1; fi
+	@echo 'generated files are as committed'
+	@$(MAKE) --no-print-directory generate CLI_PAGE='$(TARGET_DIR)/cli.md'
+	@diff -u docs/cli.md '$(TARGET_DIR)/cli.md' || { echo 'docs/cli.md is stale: run make generate and commit it' >&2; exit 1; }
+	@echo 'check: all good'
+
+# The environment is emptied because the help text shows the values of variables that are set.
+CLI_PAGE ?= docs/cli.md
+generate: ## write what is generated: docs/cli.md, from the program's own help
+	@echo 'generate: write $(CLI_PAGE)'
+	$(CARGO) build --locked --bin sidecarset
+	@{ printf '# Command line\n\n<!-- Written by `make generate` from the program'"'"'s own help. -->\n'; \
+	for command in webhook inject; do \
+		help=$$(env -i '$(TARGET_DIR)/debug/sidecarset' $$command --help) || exit 1; \
+		printf '\n## sidecarset %s\n\n```text\n%s\n```\n' "$$command" "$$help"; \
+	done; } > '$(CLI_PAGE)'
+
+bench: ## run the benchmarks; docs/performance.md says how to read them
+	@echo 'bench: run the benchmarks'
+	$(CARGO) bench --locked --workspace
+
+# No sanitizer: there is no unsafe code here that one could watch.
+fuzz: $(CARGO_FUZZ) ## run every fuzz target for FUZZ_SECONDS (60); needs a nightly toolchain
+	@echo 'fuzz: every target for $(FUZZ_SECONDS) s'
+	@set -e; PATH="$(dir $(CARGO_FUZZ)):$$PATH"; targets=$$($(CARGO) +nightly fuzz list); \
+	for target in $$targets; do \
+		set -x; $(CARGO) +nightly fuzz run --sanitizer none "$$target" -- -max_total_time=$(FUZZ_SECONDS); { set +x; } 2>/dev/null; \
+	done
+
+$(CARGO_DENY):
+	@echo 'building cargo-deny $(CARGO_DENY_VERSION), once'
+	$(CARGO) install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root '$(TARGET_DIR)/tools/cargo-deny-$(CARGO_DENY_VERSION)'
+
+$(CARGO_FUZZ):
+	@echo 'building cargo-fuzz $(CARGO_FUZZ_VERSION), once'
+	$(CARGO) install --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root '$(TARGET_DIR)/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)'
