@@ -46,29 +46,22 @@ run: ## build, start the webhook on the examples, print a curl line that it answ
 	exec '$(TARGET_DIR)/release/sidecarset' webhook --sidecarsets '$(SIDECARSETS)' --ca-out '$(TARGET_DIR)/run/ca.crt' \
 		--listen '127.0.0.1:$(PORT)' --probe-listen '127.0.0.1:$(PROBE_PORT)'
 
-# Empty when the cluster tier can run, else what is missing for it.
-cluster_missing = $(shell \
-	if [ '$(CLUSTER)' = no ]; then echo 'CLUSTER=no was asked for'; \
-	elif [ -z "$$KUBEBUILDER_ASSETS" ] && ! command -v go >/dev/null; then \
-		echo 'it needs Go (https://go.dev/dl) to build a control plane, or KUBEBUILDER_ASSETS naming a folder that has one'; fi)
-
 test: ## run every tier of tests that can run here (CLUSTER=required: fail if one cannot; CLUSTER=no: no control plane)
 	@echo 'test: every tier without a cluster, then the cluster tier on a real control plane (CLUSTER=$(CLUSTER))'
-	@case '$(CLUSTER)' in auto|no|required) ;; *) echo 'CLUSTER is $(CLUSTER), it must be auto, required or no' >&2; exit 2;; esac
-	@missing="$(cluster_missing)"; if [ '$(CLUSTER)' = required ] && [ -n "$$missing" ]; then \
-		echo "The cluster tier is required but cannot run: $$missing." >&2; exit 1; fi
-	$(CARGO) test --locked --workspace
-	@missing="$(cluster_missing)"; \
-	if [ -z "$$missing" ]; then \
-		set -ex; \
-		tests/control-plane/build; \
-		CLUSTER='$(CLUSTER)' $(CARGO) test --locked --test cluster -- --ignored; \
-		set +x; \
-	fi; \
+	@set -e; missing=; \
+	case '$(CLUSTER)' in \
+	no) missing='CLUSTER=no was asked for' ;; \
+	auto | required) if missing=$$(tests/control-plane/build --check 2>&1 >/dev/null); then missing=; fi ;; \
+	*) echo 'CLUSTER is $(CLUSTER), it must be auto, required or no' >&2; exit 2 ;; \
+	esac; \
+	if [ '$(CLUSTER)' = required ] && [ -n "$$missing" ]; then \
+		echo "CLUSTER=required, but the cluster tests cannot run: $$missing" >&2; exit 1; fi; \
+	( set -x; $(CARGO) test --locked --workspace ); \
+	if [ -z "$$missing" ]; then ( set -x; tests/control-plane/build; $(CARGO) test --locked --test cluster -- --ignored ); fi; \
 	echo; \
-	echo 'Ran: unit, conformance, laws, router, socket and command line tests.'; \
+	echo 'Ran: unit, conformance, law, router, socket and command line tests.'; \
 	if [ -z "$$missing" ]; then echo 'Ran: cluster tests on a real kube-apiserver. No tier is missing.'; \
-	else echo "DID NOT RUN: cluster tests: $$missing."; fi
+	else echo "DID NOT RUN: cluster tests: $$missing"; fi
 
 check: $(CARGO_DENY) ## formatting, lints, docs, licences and bans, layering, generated files
 	@echo 'check: formatting, lints, documentation, licences and bans, layering, generated files'
