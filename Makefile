@@ -87,7 +87,7 @@ generate: ## write what is generated: docs/cli.md, from the program's own help
 	for command in webhook inject; do \
 		help=$$(env -i '$(TARGET_DIR)/debug/sidecarset' $$command --help) || exit 1; \
 		printf '\n## sidecarset %s\n\n```text\n%s\n```\n' "$$command" "$$help"; \
-	done; } > '$(CLI_PAGE)'
+	done; } | sed 's/ *$$//' > '$(CLI_PAGE)'
 
 bench: ## run the benchmarks; docs/performance.md says how to read them
 	@echo 'bench: run the benchmarks'
