@@ -89,9 +89,11 @@ generate: ## write what is generated: docs/cli.md, from the program's own help
 		printf '\n## sidecarset %s\n\n```text\n%s\n```\n' "$$command" "$$help"; \
 	done; } | sed 's/ *$$//' > '$(CLI_PAGE)'
 
-bench: ## run the benchmarks; docs/performance.md says how to read them
-	@echo 'bench: run the benchmarks'
-	$(CARGO) bench --locked --workspace
+bench: ## run the benchmarks, about ten minutes; docs/performance.md says how to read them
+	@echo 'bench: the rules by themselves, then the webhook against a server with a fixed answer'
+	$(CARGO) bench --locked -p sidecarset-core
+	$(CARGO) build --release --locked --bin sidecarset
+	$(CARGO) run --release --locked -p sidecarset-load -- compare
 
 # No sanitizer: there is no unsafe code here that one could watch.
 fuzz: $(CARGO_FUZZ) ## run every fuzz target for FUZZ_SECONDS (60); needs a nightly toolchain
