@@ -1,0 +1,29 @@
+//! The webhook on a real control plane: etcd, kube-apiserver, controller manager, scheduler, kwok as the kubelet.
+//!
+//! Run by `make test`, or by hand: `tests/control-plane/build && cargo test --test cluster -- --ignored`. Logs stay in
+//! the `tmp/cluster` folder of cargo's target folder until the next run; a failing test prints how they end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "everything here is a test: a panic is how it fails; clippy sees only the functions marked #[test]"
+)]
+
+#[path = "../fixtures/admission.rs"]
+mod admission;
+mod control_plane;
+mod harness;
+mod injected;
+mod kubectl;
+mod manifests;
+mod pki;
+mod poll;
+mod programs;
+mod record;
+mod recorder;
+mod replicas;
+mod supervisor;
+mod verdicts;
+mod webhook;
+mod workloads;

@@ -1,0 +1,125 @@
+//! Our webhook as a program beside the control plane, and its registration.
+
+use std::fs;
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::admission;
+use crate::control_plane::ControlPlane;
+use crate::kubectl::Kubectl;
+use crate::poll;
+
+/// A running `sidecarset webhook` with a folder of SidecarSets and a certificate of its own making.
+pub(crate) struct Webhook<'a> {
+    plane: &'a ControlPlane,
+    name: String,
+    /// Where its SidecarSets are.
+    pub(crate) sidecarsets: PathBuf,
+    /// The certificate of the authority that it made for itself.
+    pub(crate) ca: PathBuf,
+    pub(crate) url: String,
+}
+
+impl<'a> Webhook<'a> {
+    /// Starts it with these SidecarSets of the recorded reviews and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn start(plane: &'a ControlPlane, test: &str, files: &[&str]) -> Self {
+        let name = format!("webhook_{}", test.replace('-', "_"));
+        let folder = plane.folder.join(&name);
+        let sidecarsets = folder.join("sidecarsets");
+        fs::create_dir_all(&sidecarsets).unwrap();
+        for file in files {
+            fs::copy(admission::sidecarsets().join(file), sidecarsets.join(file)).unwrap();
+        }
+        let ca = folder.join("ca.crt");
+        let command = [
+            env!("CARGO_BIN_EXE_sidecarset").to_owned(),
+            "webhook".to_owned(),
+            format!("--sidecarsets={}", sidecarsets.display()),
+            "--listen=127.0.0.1:0".to_owned(),
+            "--probe-listen=127.0.0.1:0".to_owned(),
+            "--cert-host=127.0.0.1".to_owned(),
+            format!("--ca-out={}", ca.display()),
+            "--shutdown-delay=0s".to_owned(),
+        ];
+        let pid = plane.supervisor.start(&name, &command).unwrap();
+        let mut webhook = Self { plane, name, sidecarsets, ca, url: String::new() };
+        let mut url = String::new();
+        plane
+            .await_ready(&webhook.name, pid, || {
+                let log = plane.supervisor.log(&webhook.name);
+                let (_, line) = log.rsplit_once("ready: ").ok_or("no line that says so")?;
+                let urls: Vec<&str> =
+                    line.split_whitespace().filter(|word| word.starts_with("http")).collect();
+                let [serving, probe] = urls[..] else { return Err(line.to_owned()) };
+                url = serving.to_owned();
+                plane.http_get(probe).map(|_| ())
+            })
+            .unwrap_or_else(|error| panic!("{error}"));
+        webhook.url = url;
+        webhook
+    }
+
+    /// Registers it for Pods in the kubectl's namespace as `manifests/` do, and waits until the API server asks it.
+    #[track_caller]
+    pub(crate) fn register(&self, kubectl: &Kubectl) {
+        let mut configuration = registration(kubectl);
+        configuration["metadata"]["name"] = json!(format!("sidecarset-{}", kubectl.namespace));
+        let ca = STANDARD.encode(fs::read(&self.ca).unwrap());
+        configuration["webhooks"][0]["clientConfig"] = json!({"url": self.url, "caBundle": ca});
+        restrict(&mut configuration, &kubectl.namespace);
+        kubectl.create(&[configuration]);
+        // A configuration takes effect a moment after it was stored.
+        let probe =
+            ["run", "probe", "--image=probe:1", "--labels=app=shop", "--dry-run=server", "-o", "yaml"];
+        poll::until("the webhook to be asked", std::time::Duration::from_secs(20), || {
+            let text = kubectl.run(&probe)?;
+            if text.contains("IS_INJECTED") { Ok(()) } else { Err("a Pod without sidecars".to_owned()) }
+        })
+        .unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
+    }
+
+    /// Starts it and registers it for one namespace: what most tests need.
+    #[track_caller]
+    pub(crate) fn for_namespace(plane: &'a ControlPlane, kubectl: &Kubectl, files: &[&str]) -> Self {
+        let webhook = Self::start(plane, &kubectl.namespace, files);
+        webhook.register(kubectl);
+        webhook
+    }
+
+    /// How its log ends, for a failure message.
+    pub(crate) fn log(&self) -> String {
+        self.plane.supervisor.log_tail(&self.name)
+    }
+}
+
+impl Drop for Webhook<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+        // At worst the supervisor ends it with everything else.
+        let _ = self.plane.supervisor.stop(&self.name);
+    }
+}
+
+/// The MutatingWebhookConfiguration of `manifests/`, as JSON.
+#[track_caller]
+pub(crate) fn registration(kubectl: &Kubectl) -> Value {
+    let file =
+        concat!("--filename=", env!("CARGO_MANIFEST_DIR"), "/manifests/mutating-webhook-configuration.yaml");
+    kubectl.json(&["create", "--dry-run=client", file])
+}
+
+/// Limits a MutatingWebhookConfiguration to one namespace, besides what it asks for already.
+pub(crate) fn restrict(configuration: &mut Value, namespace: &str) {
+    let expressions = &mut configuration["webhooks"][0]["namespaceSelector"]["matchExpressions"];
+    let only = json!({"key": "kubernetes.io/metadata.name", "operator": "In", "values": [namespace]});
+    match expressions.as_array_mut() {
+        Some(expressions) => expressions.push(only),
+        None => *expressions = json!([only]),
+    }
+}
