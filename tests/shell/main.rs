@@ -1,9 +1,12 @@
 //! Tests of the shell through its seams: router, sockets, files, command line.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
+#[path = "../fixtures/admission.rs"]
+mod admission;
 mod certificates;
 mod command_line;
 mod explain;
+mod fixtures;
 mod folder;
 mod layering;
 mod process;
