@@ -155,7 +155,8 @@ fn await_review(recorder: &Recorder, what: &str, fits: impl Fn(&Value) -> bool) 
     .unwrap()
 }
 
-/// A review without what is different every time: identities, times, generated parts of names.
+/// A review without what is different every time: identities, times and what is ordered by them, generated parts of
+/// names.
 fn lasting(body: &[u8]) -> Value {
     const CHANGING: [(&str, &str); 6] = [
         ("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UID"),
@@ -171,7 +172,15 @@ fn lasting(body: &[u8]) -> Value {
     for (pattern, stands_for) in CHANGING {
         text = Regex::new(pattern).unwrap().replace_all(&text, stands_for).into_owned();
     }
-    serde_json::from_str(&text).unwrap()
+    let mut review: Value = serde_json::from_str(&text).unwrap();
+    for object in ["object", "oldObject"] {
+        // Their order is that of times in whole seconds, so it depends on when a second ends.
+        let path = format!("/request/{object}/metadata/managedFields");
+        if let Some(fields) = review.pointer_mut(&path).and_then(Value::as_array_mut) {
+            fields.sort_by_cached_key(Value::to_string);
+        }
+    }
+    review
 }
 
 /// Where two documents differ, each as `path: recorded, now`.
