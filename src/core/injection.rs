@@ -24,8 +24,9 @@ use crate::context::Context;
 use crate::hot_upgrade;
 use crate::injection::annotations::Annotations;
 use crate::injection::bookkeeping::Bookkeeping;
+use crate::json::WithText;
 use crate::matching::{Matched, Subject};
-use crate::pod::ListKind;
+use crate::pod::{ContainerView, EnvView, ListKind};
 
 pub use lists::ListPlan;
 pub(crate) use lists::is_same_json;
@@ -129,6 +130,13 @@ pub struct Taken<'a> {
     pub key: Cow<'a, str>,
     /// Name of the app container that it comes from.
     pub from: Cow<'a, str>,
+}
+
+impl<'a> Taken<'a> {
+    /// An env entry of a container.
+    pub(crate) fn env(container: &'a ContainerView<'a>, entry: WithText<'a, EnvView<'a>>) -> Self {
+        Self { text: entry.text, key: entry.value.into_name(), from: container.name().into() }
+    }
 }
 
 /// Why no plan could be made.

@@ -287,6 +287,12 @@ impl<'a> EnvView<'a> {
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
     }
+
+    /// `name`, empty if absent.
+    #[must_use]
+    pub fn into_name(self) -> Cow<'a, str> {
+        self.name.unwrap_or_default().0
+    }
 }
 
 impl<'a> MountView<'a> {
@@ -356,13 +362,26 @@ impl<'a> ContainerView<'a> {
     ///
     /// A member of the wrong type.
     pub fn is_marked_injected(&self) -> Result<bool, JsonError> {
+        Ok(self.marks()?.next() == Some(true))
+    }
+
+    /// Whether the container has the mark at all: also behind an `IS_INJECTED` of another value, as a sidecar has it whose set
+    /// defines that variable (I-ENV-2, I-DEF-12).
+    ///
+    /// # Errors
+    ///
+    /// A member of the wrong type.
+    pub fn carries_mark(&self) -> Result<bool, JsonError> {
+        Ok(self.marks()?.any(|is_true| is_true))
+    }
+
+    /// For each env entry named `IS_INJECTED`, whether its value is `true`.
+    fn marks(&self) -> Result<impl Iterator<Item = bool>, JsonError> {
         // Most containers do not have the name anywhere in their env: then there is nothing to read.
-        if !self.env.is_some_and(|env| env.0.contains(keys::ENV_IS_INJECTED)) {
-            return Ok(false);
-        }
-        let env = self.env()?;
-        let first = env.iter().find(|entry| entry.value.name() == keys::ENV_IS_INJECTED);
-        Ok(first.is_some_and(|entry| entry.value.value.as_deref() == Some("true")))
+        let may_have = self.env.is_some_and(|env| env.0.contains(keys::ENV_IS_INJECTED));
+        let env = if may_have { self.env()? } else { List::default() };
+        let is_mark = |entry: &WithText<'_, EnvView<'_>>| entry.value.name() == keys::ENV_IS_INJECTED;
+        Ok(env.0.into_iter().filter(is_mark).map(|entry| entry.value.value.as_deref() == Some("true")))
     }
 
     /// `cpu` and `memory` of `resources.limits` or `resources.requests` as text: `200m`.

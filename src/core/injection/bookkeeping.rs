@@ -1,5 +1,7 @@
 //! The annotations that tell which sets a Pod carries: read when the Pod came with them, written when something was built.
 
+use rustc_hash::FxHashSet;
+
 use crate::api::keys;
 use crate::context::Context;
 use crate::injection::Fault;
@@ -52,11 +54,10 @@ impl<'a> Bookkeeping<'a> {
         Ok(Self { hash, hash_without_image, warnings })
     }
 
-    /// Whether a container of this name was injected at an earlier admission. Decision: D-29.
-    pub(crate) fn has_recorded(&self, name: &str) -> bool {
-        let mut recorded =
-            self.hash.values().flat_map(|entry| entry.sidecar_list.iter().flat_map(|list| list.iter()));
-        recorded.any(|recorded| recorded == name)
+    /// Names of the containers that were injected at an earlier admission. Decision: D-29.
+    pub(crate) fn recorded(&self) -> FxHashSet<&str> {
+        let lists = self.hash.values().filter_map(|entry| entry.sidecar_list.as_deref());
+        lists.flatten().map(String::as_str).collect()
     }
 
     /// The annotations to write: the entries of all sets that built something, and the list of all sets that apply.

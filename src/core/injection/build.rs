@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::api::keys;
 use crate::compile::CompiledSet;
 use crate::content::Fragment;
 use crate::injection::annotations::Annotations;
 use crate::injection::bookkeeping::Bookkeeping;
+use crate::injection::is_same_json;
 use crate::injection::sharing::Sharing;
 use crate::injection::{Built, Fault, Filling, Role, Taken};
 use crate::json::{JsonError, WithText};
@@ -25,14 +26,38 @@ pub(crate) struct Output<'a> {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Sources in the Pod that fragments draw from.
+/// Sources in the Pod that fragments draw from. What several fragments need is read once.
 struct Sources<'p, 'a> {
-    pod: &'p PodLook<'a>,
+    pod: &'a PodLook<'a>,
     spec: &'a SpecView<'a>,
     annotations: &'p Annotations<'a>,
     matched: &'p [Matched<'a>],
-    bookkeeping: &'p Bookkeeping<'p>,
+    earlier: Earlier<'p>,
     sharing: Option<Sharing<'a>>,
+    targets: Option<Vec<TargetTexts<'p>>>,
+}
+
+/// A container whose resources may count: its name, limits and requests (cpu, memory).
+type TargetTexts<'p> = (&'p str, [[Option<Cow<'p, str>>; 2]; 2]);
+
+/// Env entries: text by name.
+type NamedTexts<'a> = FxHashMap<Cow<'a, str>, &'a str>;
+
+/// Containers of the Pod that were injected at an earlier admission.
+pub(crate) struct Earlier<'p> {
+    recorded: FxHashSet<&'p str>,
+}
+
+impl Earlier<'_> {
+    /// Whether the container was: it carries the mark, and the Pod's hash annotation has its name, of a hot pair the name
+    /// without suffix (I-HOT-6). Decisions: D-24, D-29.
+    pub(crate) fn has(&self, container: &ContainerView<'_>) -> Result<bool, JsonError> {
+        let name = container.name();
+        let of_pair = [Role::HotWorking, Role::HotEmpty].into_iter();
+        let of_pair = of_pair.filter_map(|role| name.strip_suffix(role.suffix()));
+        let is_recorded = [name].into_iter().chain(of_pair).any(|name| self.recorded.contains(name));
+        Ok(is_recorded && container.carries_mark()?)
+    }
 }
 
 /// Builds the containers of all sets. Rules: I-INJ-3, I-INJ-4, I-ORD-2.
@@ -43,7 +68,8 @@ pub(crate) fn build<'a>(
     matched: &[Matched<'a>],
     bookkeeping: &Bookkeeping<'_>,
 ) -> Result<Output<'a>, Fault<'a>> {
-    let mut sources = Sources { pod, spec, annotations, matched, bookkeeping, sharing: None };
+    let earlier = Earlier { recorded: bookkeeping.recorded() };
+    let mut sources = Sources { pod, spec, annotations, matched, earlier, sharing: None, targets: None };
     let mut output = Output::default();
     for Matched { set, content } in matched {
         for fragment in content.fragments() {
@@ -90,7 +116,7 @@ impl FillError {
     }
 }
 
-impl<'a> Sources<'_, 'a> {
+impl<'p, 'a> Sources<'p, 'a> {
     /// Rules: I-ENV-1, I-ENV-3, I-VOL-6, I-VOL-8, I-VOL-10.
     fn fill(&mut self, fragment: &'a Fragment, warnings: &mut Vec<String>) -> Result<Filling<'a>, FillError> {
         let mut filling = Filling::default();
@@ -98,38 +124,56 @@ impl<'a> Sources<'_, 'a> {
             filling.resources = self.resources(policy, fragment, warnings)?;
         }
         let mut env = NewEnv::new(fragment);
-        for transfer in &fragment.transfer_env {
-            for entry in transfer.take(self.pod, self.annotations, self.spec.containers())? {
-                env.add(&entry);
+        if !fragment.transfer_env.is_empty() {
+            let known = self.known_env(fragment)?;
+            let is_known = |taken: &Taken<'_>| {
+                let is_same = |own: &&str| is_same_json(own, taken.text);
+                known.as_ref().is_none_or(|known| known.get(&taken.key).is_some_and(is_same))
+            };
+            for transfer in &fragment.transfer_env {
+                let taken = transfer.take(self.pod, self.annotations, &self.earlier, is_known)?;
+                taken.iter().for_each(|taken| env.add(taken));
             }
         }
         if fragment.shares_mounts || fragment.shares_devices {
             if self.sharing.is_none() {
-                self.sharing = Some(Sharing::read(self.spec.containers())?);
+                self.sharing = Some(Sharing::read(self.spec.containers(), &self.earlier)?);
             }
             if let Some(sharing) = &self.sharing {
-                sharing.fill(fragment, &mut filling, |entry| env.add(entry));
+                sharing.fill(fragment, &mut filling, |taken| env.add(taken));
             }
         }
         filling.env = env.added;
         Ok(filling)
     }
 
-    /// Rules: I-RES-1, I-RES-2, I-RES-5, I-DEF-24. Decision: D-29.
+    /// The env by name of the container that the fragment becomes again; `None` if it was not injected earlier. Sidecars that
+    /// came together did not see each other (I-INJ-4), so a later admission gives it nothing of theirs that it does not have
+    /// already. Decision: D-24.
+    fn known_env(&self, fragment: &Fragment) -> Result<Option<NamedTexts<'a>>, JsonError> {
+        let Some(name) = fragment.final_names().next() else { return Ok(None) };
+        let mut own = self.spec.list(fragment.list).unwrap_or_default().iter().rev();
+        let Some(own) = own.find(|own| own.value.name() == name) else { return Ok(None) };
+        // The mark has to do: plain init containers are recorded nowhere (I-ANN-4).
+        if !own.value.carries_mark()? {
+            return Ok(None);
+        }
+        let entries = own.value.env()?.0.into_iter();
+        Ok(Some(entries.map(|entry| (entry.value.into_name(), entry.text)).collect()))
+    }
+
+    /// Rule: I-RES-5.
     fn resources(
-        &self,
+        &mut self,
         policy: &ResourcesPolicy,
         fragment: &Fragment,
         warnings: &mut Vec<String>,
     ) -> Result<String, FillError> {
-        let native = self.spec.init_containers().iter().filter(|item| item.value.is_native_sidecar());
-        let mut amounts = Vec::new();
-        for WithText { value: container, .. } in native.chain(self.spec.containers()) {
-            if !self.is_injected(container)? {
-                amounts.push((container.name(), ["limits", "requests"].map(|part| container.amounts(part))));
-            }
+        if self.targets.is_none() {
+            self.targets = Some(self.targets()?);
         }
-        let targets: Vec<Target<'_>> = amounts
+        let texts = self.targets.as_deref().unwrap_or_default();
+        let targets: Vec<Target<'_>> = texts
             .iter()
             .map(|(name, [limits, requests])| Target {
                 name,
@@ -142,15 +186,32 @@ impl<'a> Sources<'_, 'a> {
         Ok(resources_members(&resolved))
     }
 
-    /// Whether a container of the Pod is a sidecar: of a set that applies now, recorded in the Pod's annotation, or marked.
+    /// The Pod's native sidecars and containers, without sidecars: of a set that applies now, recorded in the Pod's
+    /// annotation, or marked.
     ///
     /// D-29 would count a marked container that no set recorded as an app container; the recorded answers do not.
-    fn is_injected(&self, container: &ContainerView<'_>) -> Result<bool, JsonError> {
-        let name = container.name();
-        let is_name_of =
-            |fragment: &Fragment| *fragment.name == *name || fragment.final_names().any(|n| n == name);
-        let is_of_set = || self.matched.iter().any(|matched| matched.content.fragments().any(is_name_of));
-        Ok(self.bookkeeping.has_recorded(name) || is_of_set() || container.is_marked_injected()?)
+    ///
+    /// Rules: I-RES-1, I-RES-2, I-DEF-24. Decision: D-29.
+    fn targets(&self) -> Result<Vec<TargetTexts<'p>>, JsonError> {
+        let fragments = self.matched.iter().flat_map(|matched| matched.content.fragments());
+        let of_sets: FxHashSet<Cow<'_, str>> = fragments
+            .flat_map(|fragment| {
+                let finals = fragment.final_names().map(Cow::Owned);
+                finals.chain([Cow::Borrowed(&*fragment.name)])
+            })
+            .collect();
+        let native = self.spec.init_containers().iter().filter(|item| item.value.is_native_sidecar());
+        let mut targets = Vec::new();
+        for WithText { value: container, .. } in native.chain(self.spec.containers()) {
+            let name = container.name();
+            let is_injected = of_sets.contains(name)
+                || self.earlier.recorded.contains(name)
+                || container.is_marked_injected()?;
+            if !is_injected {
+                targets.push((name, ["limits", "requests"].map(|part| container.amounts(part))));
+            }
+        }
+        Ok(targets)
     }
 }
 

@@ -1,12 +1,14 @@
 //! Environment that a sidecar takes over from app containers: `transferEnv`, and variables of shared `subPathExpr`.
 
+use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use crate::content::text;
 use crate::injection::Taken;
 use crate::injection::annotations::Annotations;
+use crate::injection::build::Earlier;
 use crate::json::{JsonError, WithText};
-use crate::pod::{ContainerView, EnvView, PodLook};
+use crate::pod::PodLook;
 
 /// One entry of `transferEnv`. Rule: I-ENV-6.
 #[derive(Debug)]
@@ -43,19 +45,21 @@ impl TransferEnv {
         Self { names, source }
     }
 
-    /// The env entries that this one takes over from the Pod, with the name of the source container. Of several entries of
-    /// one name the last counts, also over several containers of one name.
+    /// The env entries that this one takes over from the Pod, by name. Of several entries of one name the last counts, also
+    /// over several containers of one name. Containers that were injected earlier are sources too (I-ENV-10), of the entries
+    /// that `takes_from_earlier` says yes to.
     ///
     /// # Errors
     ///
     /// An env list of the Pod that cannot be read (I-CALL-11).
     ///
-    /// Rule: I-ENV-9.
+    /// Rules: I-ENV-9, I-ENV-10.
     pub(crate) fn take<'a>(
         &self,
-        pod: &PodLook<'a>,
+        pod: &'a PodLook<'a>,
         annotations: &Annotations<'_>,
-        containers: &'a [WithText<'a, ContainerView<'a>>],
+        earlier: &Earlier<'_>,
+        takes_from_earlier: impl Fn(&Taken<'a>) -> bool,
     ) -> Result<Vec<Taken<'a>>, JsonError> {
         let source = match &self.source {
             Source::Container(name) => name,
@@ -66,21 +70,16 @@ impl TransferEnv {
         if source.is_empty() {
             return Ok(Vec::new());
         }
-        let mut available = Vec::new();
-        for container in
-            containers.iter().map(|item| &item.value).filter(|container| container.name() == source)
-        {
-            available.extend(container.env()?.0.into_iter().map(|entry| (container, entry)));
+        let mut available = FxHashMap::default();
+        for WithText { value: container, .. } in pod.spec().containers() {
+            if container.name() == source {
+                let is_app = !earlier.has(container)?;
+                let taken = container.env()?.0.into_iter().map(|entry| Taken::env(container, entry));
+                let taken = taken.filter(|taken| is_app || takes_from_earlier(taken));
+                available.extend(taken.map(|taken| (taken.key.clone(), taken)));
+            }
         }
-        let last = |name: &str| available.iter().rev().find(|(_, entry)| entry.value.name() == name);
-        let found = self.names.iter().filter_map(|name| last(name));
-        Ok(found
-            .map(|(container, entry)| Taken {
-                text: entry.text,
-                key: entry.value.key(),
-                from: container.name().into(),
-            })
-            .collect())
+        Ok(self.names.iter().filter_map(|name| available.remove(&**name)).collect())
     }
 }
 
@@ -128,14 +127,6 @@ fn is_qualified_name(key: &str) -> bool {
             && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
     is_name(name) && prefix.is_none_or(|prefix| prefix.len() <= 253 && prefix.split('.').all(is_label))
-}
-
-/// Looks up the first entry of a name. Rule: I-VOL-8.
-pub(crate) fn first<'e, 'a>(
-    env: &'e [WithText<'a, EnvView<'a>>],
-    name: &str,
-) -> Option<&'e WithText<'a, EnvView<'a>>> {
-    env.iter().find(|entry| entry.value.name() == name)
 }
 
 #[cfg(test)]

@@ -99,6 +99,7 @@ pub(crate) fn replaced_app_containers<'a>(
     spec: &SpecView<'a>,
     bookkeeping: &Bookkeeping<'_>,
 ) -> Result<Vec<String>, Fault<'a>> {
+    let recorded = bookkeeping.recorded();
     let mut warnings = Vec::new();
     for (kind, list) in [(ListKind::Init, &plan.init_containers), (ListKind::Plain, &plan.containers)] {
         for (position, built) in &list.replaced {
@@ -108,7 +109,7 @@ pub(crate) fn replaced_app_containers<'a>(
             };
             let is_marked =
                 own.is_marked_injected().map_err(|error| Fault::Undecodable(error.to_string()))?;
-            if !is_marked && !bookkeeping.has_recorded(own.name()) {
+            if !is_marked && !recorded.contains(own.name()) {
                 warnings.push(format!(
                     "SidecarSet \"{}\" replaces the Pod's own container \"{}\": they have the same name [I-DEF-13]",
                     built.set.name,

@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::content::Fragment;
+use crate::injection::build::Earlier;
 use crate::injection::{Filling, Taken, env};
 use crate::json::{JsonError, WithText};
 use crate::pod::ContainerView;
 
-/// What the app containers have to share, in their order. Containers that are marked as injected and the Pod's init
-/// containers share nothing. Rules: I-VOL-5, I-VOL-9.
+/// What the app containers have to share, in their order. Containers that are marked as injected or were injected earlier, and
+/// the Pod's init containers share nothing. Rules: I-VOL-5, I-VOL-9. Decision: D-24.
 pub(crate) struct Sharing<'a> {
     mounts: Vec<SharedMount<'a>>,
     devices: Vec<Taken<'a>>,
@@ -28,33 +29,37 @@ impl<'a> Sharing<'a> {
     /// # Errors
     ///
     /// A member of the wrong type (I-CALL-11).
-    pub(crate) fn read(containers: &'a [WithText<'a, ContainerView<'a>>]) -> Result<Self, JsonError> {
+    pub(crate) fn read(
+        containers: &'a [WithText<'a, ContainerView<'a>>],
+        earlier: &Earlier<'_>,
+    ) -> Result<Self, JsonError> {
         let mut sharing = Self { mounts: Vec::new(), devices: Vec::new() };
         for WithText { value: container, .. } in containers {
-            if container.is_marked_injected()? {
+            if container.is_marked_injected()? || earlier.has(container)? {
                 continue;
             }
-            let from = || Cow::Borrowed(container.name());
+            // Read for the first mount that needs it: there may be many of both.
+            let mut own_env = None;
             for WithText { text, value: mount } in container.volume_mounts()?.0 {
-                let expression = mount.sub_path_expr();
                 let mut env = Vec::new();
-                if expression.contains("$(") {
-                    let own = container.env()?;
-                    let found = env::references(expression).filter_map(|name| env::first(&own, name));
-                    env.extend(found.map(|entry| Taken {
-                        text: entry.text,
-                        key: entry.value.key(),
-                        from: from(),
-                    }));
+                if mount.sub_path_expr().contains("$(") {
+                    let own = match &mut own_env {
+                        Some(own) => own,
+                        empty => empty.insert(first_of_each_name(container)?),
+                    };
+                    env.extend(
+                        env::references(mount.sub_path_expr()).filter_map(|name| own.get(name).cloned()),
+                    );
                 }
-                sharing
-                    .mounts
-                    .push(SharedMount { mount: Taken { text, key: mount.into_path(), from: from() }, env });
+                let mount = Taken { text, key: mount.into_path(), from: container.name().into() };
+                sharing.mounts.push(SharedMount { mount, env });
             }
             let devices = container.volume_devices()?.0.into_iter();
-            let taken =
-                devices.map(|item| Taken { text: item.text, key: item.value.into_path(), from: from() });
-            sharing.devices.extend(taken);
+            sharing.devices.extend(devices.map(|WithText { text, value: device }| Taken {
+                text,
+                key: device.into_path(),
+                from: container.name().into(),
+            }));
         }
         Ok(sharing)
     }
@@ -84,4 +89,13 @@ impl<'a> Sharing<'a> {
             filling.devices.extend(new.cloned());
         }
     }
+}
+
+/// The container's env by name; of several entries of one name the first counts. Rule: I-VOL-8.
+fn first_of_each_name<'a>(
+    container: &'a ContainerView<'a>,
+) -> Result<FxHashMap<Cow<'a, str>, Taken<'a>>, JsonError> {
+    // The last of equal keys stays in a map, so the first has to come last.
+    let entries = container.env()?.0.into_iter().rev();
+    Ok(entries.map(|entry| Taken::env(container, entry)).map(|taken| (taken.key.clone(), taken)).collect())
 }
