@@ -194,10 +194,14 @@ pub fn push_escaped(out: &mut String, text: &str) {
 
 /// Appends one token of a JSON Pointer (RFC 6901), escaped for the pointer and for the JSON string it stands in.
 pub fn push_pointer_token(out: &mut String, token: &str) {
-    if token.contains(['~', '/']) {
-        push_escaped(out, &token.replace('~', "~0").replace('/', "~1"));
-    } else {
-        push_escaped(out, token);
+    for part in token.split_inclusive(['~', '/']) {
+        match part.strip_suffix(['~', '/']) {
+            Some(start) => {
+                push_escaped(out, start);
+                out.push_str(if part.ends_with('~') { "~0" } else { "~1" });
+            }
+            None => push_escaped(out, part),
+        }
     }
 }
 

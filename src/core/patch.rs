@@ -5,6 +5,8 @@
 //!
 //! Rules: I-RESP-3, I-RESP-8, I-RESP-9, I-RESP-10.
 
+use std::fmt::{Display, Write};
+
 use crate::hot_upgrade;
 use crate::injection::{Built, InjectionPlan, ListPlan, NewEntry, Role, Taken, is_same_json};
 use crate::json::{push_pointer_token, push_string};
@@ -35,7 +37,7 @@ pub fn render(plan: &InjectionPlan<'_>, pod: &PodLook<'_>) -> Option<String> {
     patch.containers(ListKind::Plain, containers, spec);
     patch.append("/spec/volumes", spec.volumes().is_some(), volumes);
     for position in repeated_pull_secrets.iter().rev() {
-        patch.start("remove", &format!("/spec/imagePullSecrets/{position}"));
+        patch.start("remove", format_args!("/spec/imagePullSecrets/{position}"));
         patch.out.push('}');
     }
     patch.append("/spec/imagePullSecrets", spec.pull_secrets().is_some(), pull_secrets);
@@ -47,16 +49,14 @@ struct Patch {
 }
 
 impl Patch {
-    fn start(&mut self, operation: &str, path: &str) {
+    /// Starts an operation; `path` needs no escapes.
+    fn start(&mut self, operation: &str, path: impl Display) {
         self.out.push(if self.out.is_empty() { '[' } else { ',' });
-        self.out.push_str("{\"op\":\"");
-        self.out.push_str(operation);
-        self.out.push_str("\",\"path\":\"");
-        self.out.push_str(path);
-        self.out.push('"');
+        // Writing to a String cannot fail.
+        let _ = write!(self.out, "{{\"op\":\"{operation}\",\"path\":\"{path}\"");
     }
 
-    fn operation(&mut self, operation: &str, path: &str, value: &str) {
+    fn operation(&mut self, operation: &str, path: impl Display, value: &str) {
         self.start(operation, path);
         self.value(|out| out.push_str(value));
     }
@@ -119,7 +119,7 @@ impl Patch {
                 let mut text = String::new();
                 push_container(&mut text, built);
                 if own.get(*position).is_none_or(|own| !is_same_json(own.text, &text)) {
-                    self.operation("replace", &format!("/spec/{member}/{position}"), &text);
+                    self.operation("replace", format_args!("/spec/{member}/{position}"), &text);
                 }
             }
         }
@@ -127,16 +127,16 @@ impl Patch {
             return;
         }
         if spec.list(kind).is_none() {
-            self.start("add", &format!("/spec/{member}"));
+            self.start("add", format_args!("/spec/{member}"));
             self.value(|out| push_list(out, before.iter().chain(after), push_container));
             return;
         }
         for (position, built) in before.iter().enumerate() {
-            self.start("add", &format!("/spec/{member}/{position}"));
+            self.start("add", format_args!("/spec/{member}/{position}"));
             self.value(|out| push_container(out, built));
         }
         for built in after {
-            self.start("add", &format!("/spec/{member}/-"));
+            self.start("add", format_args!("/spec/{member}/-"));
             self.value(|out| push_container(out, built));
         }
     }
@@ -147,7 +147,7 @@ impl Patch {
         }
         if is_present {
             for entry in entries {
-                self.operation("add", &format!("{path}/-"), entry.text);
+                self.operation("add", format_args!("{path}/-"), entry.text);
             }
         } else {
             self.start("add", path);

@@ -1,5 +1,7 @@
 //! Clashes that the API server would refuse with words that help nobody: found before, and told with both owners.
 
+use std::borrow::Cow;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::injection::{Built, Fault, InjectionPlan};
@@ -15,14 +17,14 @@ pub(crate) fn check<'a>(spec: &SpecView<'a>, plan: &InjectionPlan<'a>) -> Result
 
 /// No two containers of a Pod share a name, init containers included.
 fn check_names<'a>(spec: &SpecView<'a>, plan: &InjectionPlan<'a>) -> Result<(), Fault<'a>> {
-    let mut owners: FxHashMap<String, &Built<'a>> = FxHashMap::default();
+    let mut owners: FxHashMap<Cow<'a, str>, &Built<'a>> = FxHashMap::default();
     for (list, kind) in [(&plan.init_containers, ListKind::Init), (&plan.containers, ListKind::Plain)] {
         let other = match kind {
             ListKind::Init => ListKind::Plain,
             ListKind::Plain => ListKind::Init,
         };
         for built in list.built() {
-            let name = built.final_name().into_owned();
+            let name = built.final_name();
             // In the same list the Pod's entry was replaced; in the other one it stays.
             if spec.list(other).unwrap_or_default().iter().any(|own| own.value.name() == name) {
                 return Err(Fault::Set(
