@@ -2,10 +2,20 @@
 
 // Always true here; it tells clippy that helpers outside of test functions may panic too.
 #[cfg(test)]
+mod allocations;
+#[cfg(test)]
+mod generate;
+#[cfg(test)]
 mod injection;
+#[cfg(test)]
+mod injection_laws;
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod normal_form;
 #[cfg(test)]
 mod sidecarset;
 #[cfg(test)]
 mod sidecarset_laws;
+#[cfg(test)]
+mod world;
