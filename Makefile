@@ -57,7 +57,7 @@ test: ## run every tier of tests that can run here (CLUSTER=required: fail if on
 	if [ '$(CLUSTER)' = required ] && [ -n "$$missing" ]; then \
 		echo "CLUSTER=required, but the cluster tests cannot run: $$missing" >&2; exit 1; fi; \
 	( set -x; $(CARGO) test --locked --workspace ); \
-	if [ -z "$$missing" ]; then ( set -x; tests/control-plane/build; $(CARGO) test --locked --test cluster -- --ignored ); fi; \
+	if [ -z "$$missing" ]; then ( set -x; tests/control-plane/build; CLUSTER='$(CLUSTER)' $(CARGO) test --locked --test cluster -- --ignored ); fi; \
 	echo; \
 	echo 'Ran: unit, conformance, law, router, socket and command line tests.'; \
 	if [ -z "$$missing" ]; then echo 'Ran: cluster tests on a real kube-apiserver. No tier is missing.'; \

@@ -45,7 +45,7 @@ impl World {
             sets: self.loaded(),
             namespaces: self.namespaces.clone(),
             revisions: self.revisions.clone(),
-            revision_namespace: DEFAULT_REVISION_NAMESPACE.to_owned(),
+            revision_namespace: Some(DEFAULT_REVISION_NAMESPACE.to_owned()),
             unlisted_namespaces: UnlistedNamespaces::HaveNameLabel,
         })
     }
