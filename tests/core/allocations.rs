@@ -9,16 +9,20 @@ use crate::world::{CONTEXT, World, create};
 /// Allocations from the text of the Pod to the decision, patch included.
 const LIMIT: u64 = 40;
 
-fn fixture(name: &str) -> Value {
-    let path = format!("{}/../../tests/fixtures/bench/{name}", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+const SETS: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/bench/sidecarsets/sets.json"));
+const REVIEW: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/bench/review-12k.json"));
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
 }
 
 #[test]
 fn an_admission_with_two_sets_stays_within_the_gate() {
-    let sets = fixture("sidecarsets/sets.json")["items"].as_array().unwrap().clone();
+    let sets = parsed(SETS)["items"].as_array().unwrap().clone();
     let snapshot = World::of(sets).snapshot();
-    let pod = fixture("review-12k.json")["request"]["object"].to_string();
+    let pod = parsed(REVIEW)["request"]["object"].to_string();
     let mut decision = Decision::default();
     let measured = allocation_counter::measure(|| {
         let look = PodLook::from_json(&pod).unwrap();

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sidecarset_core::admission::{Decision, Request, Verdict, admit};
 use sidecarset_core::context::{Context, Features, FirstPod};
 use sidecarset_core::pod::PodLook;
-use sidecarset_core::snapshot::{DEFAULT_REVISION_NAMESPACE, Snapshot, SnapshotParts, UnlistedNamespaces};
+use sidecarset_core::snapshot::{Snapshot, SnapshotParts, UnlistedNamespaces};
 use sidecarset_core::source::SidecarSet;
 
 /// Time of admission.
@@ -45,7 +45,7 @@ impl World {
             sets: self.loaded(),
             namespaces: self.namespaces.clone(),
             revisions: self.revisions.clone(),
-            revision_namespace: Some(DEFAULT_REVISION_NAMESPACE.to_owned()),
+            revision_namespace: None,
             unlisted_namespaces: UnlistedNamespaces::HaveNameLabel,
         })
     }
