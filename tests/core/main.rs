@@ -18,4 +18,6 @@ mod sidecarset;
 #[cfg(test)]
 mod sidecarset_laws;
 #[cfg(test)]
+mod tables;
+#[cfg(test)]
 mod world;
