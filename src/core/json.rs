@@ -102,12 +102,19 @@ impl<'a, T: Read<'a> + Default> Read<'a> for List<T> {
 }
 
 /// A value with the text that it was read from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct WithText<'a, T> {
     /// The text as it arrived.
     pub text: &'a str,
     /// What was read of it.
     pub value: T,
+}
+
+/// What a `null` item of a list reads as.
+impl<T: Default> Default for WithText<'_, T> {
+    fn default() -> Self {
+        Self { text: "null", value: T::default() }
+    }
 }
 
 impl<'a, T: Read<'a> + Default> Read<'a> for WithText<'a, T> {
