@@ -36,11 +36,7 @@ pub fn render(plan: &InjectionPlan<'_>, pod: &PodLook<'_>) -> Option<String> {
     patch.containers(ListKind::Init, init_containers, spec);
     patch.containers(ListKind::Plain, containers, spec);
     patch.append("/spec/volumes", spec.volumes().is_some(), volumes);
-    for position in repeated_pull_secrets.iter().rev() {
-        patch.start("remove", format_args!("/spec/imagePullSecrets/{position}"));
-        patch.out.push('}');
-    }
-    patch.append("/spec/imagePullSecrets", spec.pull_secrets().is_some(), pull_secrets);
+    patch.pull_secrets(spec, repeated_pull_secrets, pull_secrets);
     patch.finish()
 }
 
@@ -139,6 +135,20 @@ impl Patch {
             self.start("add", format_args!("/spec/{member}/-"));
             self.value(|out| push_container(out, built));
         }
+    }
+
+    /// Rule: I-VOL-12.
+    fn pull_secrets(&mut self, spec: &SpecView<'_>, repeated: &[usize], new: &[NewEntry<'_>]) {
+        const PATH: &str = "/spec/imagePullSecrets";
+        if repeated.is_empty() {
+            return self.append(PATH, spec.pull_secrets().is_some(), new);
+        }
+        // One operation, whatever their number: many removals would make a patch larger than the Pod.
+        let own = spec.pull_secrets().unwrap_or_default().iter().enumerate();
+        let kept = own.filter(|(position, _)| repeated.binary_search(position).is_err());
+        let texts = kept.map(|(_, secret)| secret.text).chain(new.iter().map(|secret| secret.text));
+        self.start("replace", PATH);
+        self.value(|out| push_list(out, texts, |out, text| out.push_str(text)));
     }
 
     fn append(&mut self, path: &str, is_present: bool, entries: &[NewEntry<'_>]) {
