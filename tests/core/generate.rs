@@ -158,7 +158,9 @@ fn pod_spec(choices: &mut Choices<'_>) -> Value {
     choices.maybe(&mut spec, 96, "volumes", |choices| choices.list(3, |choices, _| volume(choices)));
     choices.maybe(&mut spec, 96, "imagePullSecrets", |choices| choices.list(3, |choices, _| secret(choices)));
     let member = choices.one_of(&["containers", "initContainers", "volumes", "imagePullSecrets"]);
-    choices.maybe(&mut spec, 8, member, |choices| choices.one_of(&[Value::Null, json!([]), json!([null])]));
+    choices.maybe(&mut spec, 8, member, |choices| {
+        choices.one_of(&[Value::Null, json!([]), json!([null, null]), json!([{"name": "p0"}, null, {}])])
+    });
     with_unknown(choices, spec)
 }
 
@@ -186,12 +188,16 @@ fn env(choices: &mut Choices<'_>) -> Value {
         json!({"name": "A", "value": "2"}),
         json!({"name": "POD_NAME", "value": "$(A)"}),
         json!({"value": "no name"}),
+        Value::Null,
         json!({"name": "IS_INJECTED", "value": "true"}),
     ]);
     with_unknown(choices, entry)
 }
 
 fn mount(choices: &mut Choices<'_>) -> Value {
+    if choices.chance(8) {
+        return Value::Null;
+    }
     let mut mount = json!({"name": choices.one_of(&["v0", "v1", "v2"]), "mountPath": choices.one_of(&["/a", "/b", "/a/", ""])});
     choices.maybe(&mut mount, 32, "subPathExpr", |choices| {
         choices.one_of(&[json!("x/$(POD_NAME)/$(A)"), json!("$$(B)"), json!("$(")])
@@ -339,7 +345,7 @@ fn transfer(choices: &mut Choices<'_>) -> Value {
         json!({"sourceContainerNameFrom": {"fieldRef": {"fieldPath": "metadata.annotations['source']"}}}),
         json!({"sourceContainerName": "s00"}),
     ]);
-    entry["envNames"] = choices.one_of(&[json!(["A", "B"]), json!(["IS_INJECTED", "POD_NAME"])]);
+    entry["envNames"] = choices.one_of(&[json!(["A", "B"]), json!(["IS_INJECTED", "POD_NAME", ""])]);
     entry
 }
 

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod allocations;
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod generate;
 #[cfg(test)]
 mod injection;
