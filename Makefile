@@ -10,6 +10,7 @@ SIDECARSETS ?= examples/sidecarsets
 
 # make test: auto = the cluster tier runs where it can, required = it is an error if it cannot, no = it is left out
 CLUSTER ?= auto
+export CLUSTER
 
 # make fuzz
 FUZZ_SECONDS ?= 60
@@ -60,7 +61,8 @@ test: ## run every tier of tests that can run here (CLUSTER=required: fail if on
 	if [ -z "$$missing" ]; then ( set -x; tests/control-plane/build; CLUSTER='$(CLUSTER)' $(CARGO) test --locked --test cluster -- --ignored ); fi; \
 	echo; \
 	echo 'Ran: unit, conformance, law, router, socket and command line tests.'; \
-	if [ -z "$$missing" ]; then echo 'Ran: cluster tests on a real kube-apiserver. No tier is missing.'; \
+	if [ -z "$$missing" ]; then \
+		echo 'Ran: cluster tests on a real kube-apiserver. A test that could not run has a line DID NOT RUN above.'; \
 	else echo "DID NOT RUN: cluster tests: $$missing"; fi
 
 check: $(CARGO_DENY) ## formatting, lints, docs, licences and bans, layering, generated files
