@@ -28,10 +28,13 @@ fn i_t_sec() {
     }
 }
 
+/// A list, its entries, what sets add to it, and how it is then.
+type OrderCase = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
 /// Built ones are written `name(A)` and `name(B)` for After and Before; without a letter there is no policy.
 #[test]
 fn i_t_ord() {
-    let cases: [(&str, &[&str], &[&str], &[&str]); 9] = [
+    let cases: [OrderCase; 9] = [
         (
             "containers",
             &["app"],
