@@ -6,6 +6,10 @@ mod allocations;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod fuzz_seeds;
+#[cfg(test)]
+mod fuzz_targets;
+#[cfg(test)]
 mod generate;
 #[cfg(test)]
 mod injection;
