@@ -1,6 +1,11 @@
 //! What one admission costs in the core: the look at the Pod, matching at 10 to 50,000 sets, plan and render.
 //!
 //! `cargo bench -p sidecarset-core`; the input is the yardstick's (`tests/fixtures/bench/`). Read the ratios.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a benchmark reads fixtures, and may stop"
+)]
 
 // A bench is no part of the pure core: it reads its input, and may end when that is broken.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, missing_docs)]
