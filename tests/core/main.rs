@@ -1,4 +1,5 @@
-//! Tests of the core through its public entry functions: conformance, tables, laws.
+//! Tests of the core through its public entry functions: conformance, tables, laws, bad input, fuzz seeds, allocations.
+#![allow(clippy::disallowed_methods, reason = "only the core itself does no I/O; its tests read fixtures")]
 
 // Always true here; it tells clippy that helpers outside of test functions may panic too.
 #[cfg(test)]

@@ -28,13 +28,13 @@ fn i_t_sec() {
     }
 }
 
-/// A list, its entries, what sets add to it, and how it is then.
-type OrderCase = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+/// The list, names of the Pod's own entries, built ones, names in the result.
+type OrderRow<'t> = (&'t str, &'t [&'t str], &'t [&'t str], &'t [&'t str]);
 
 /// Built ones are written `name(A)` and `name(B)` for After and Before; without a letter there is no policy.
 #[test]
 fn i_t_ord() {
-    let cases: [OrderCase; 9] = [
+    let cases: [OrderRow<'_>; 9] = [
         (
             "containers",
             &["app"],
