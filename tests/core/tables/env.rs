@@ -138,6 +138,27 @@ fn i_t_fld() {
     }
 }
 
+/// Rules: I-ENV-10, I-INJ-4, I-UPD-5. Decision: D-24: sidecars that come together do not see each other, and neither do they at
+/// the next admission; one that comes later sees those that were there.
+#[test]
+fn env_of_other_sidecars() {
+    let source = json!({"name": "source", "env": [{"name": "A", "value": "1"}]});
+    let taker = json!({"name": "taker", "transferEnv": [{"sourceContainerName": "source", "envName": "A"}]});
+    let (first, later) = (
+        mk_set("first", "h1", json!({"containers": [source]})),
+        mk_set("later", "h2", json!({"containers": [taker]})),
+    );
+    let both = World::of([first.clone(), later]);
+
+    let pod = both.inject(&pod_a());
+    assert_eq!(env(&pod, "taker"), ["IS_INJECTED=true"]);
+    assert_eq!(both.inject(&pod), pod);
+
+    let pod = both.inject(&World::of([first]).inject(&pod_a()));
+    assert_eq!(env(&pod, "taker"), ["IS_INJECTED=true", "A=1"]);
+    assert_eq!(both.inject(&pod), pod);
+}
+
 #[test]
 fn i_t_hot() {
     let mut set = s1();
