@@ -20,7 +20,11 @@ pub(crate) fn review(bytes: &[u8]) {
     if let Ok(value) = serde_json::from_str::<Value>(text)
         && is_flat
     {
-        assert_eq!(look.is_ok(), is_pod(&value), "{text:?}: {:?}", look.err());
+        // A member that stands twice may be of a wrong type where it does not count; there is none in what was written again.
+        let again = value.to_string();
+        let same = PodLook::from_json(&again);
+        assert_eq!(same.is_ok(), is_pod(&value), "{again}: {:?}", same.err());
+        assert!(look.is_err() || same.is_ok(), "{text:?}: {:?}", same.err());
         if let Ok(look) = look {
             check_same(&look, &value);
         }

@@ -52,7 +52,11 @@ pub(crate) fn check(world: &World, pod: &str) -> Outcome {
     }
     assert_ne!(before, after, "a patch that changes nothing is none (I-RESP-2)");
     check_order_of_sets(world, &pod, &decision);
-    if sources.check_repeated(&snapshot, &before, &after) { Outcome::Changed } else { Outcome::ChangedAgain }
+    if sources.check_repeated(&snapshot, &after, sources.is_repeatable(&before, &after, &decision)) {
+        Outcome::Changed
+    } else {
+        Outcome::ChangedAgain
+    }
 }
 
 /// The order in which a source lists sets and revisions is no input.
@@ -191,13 +195,13 @@ impl Sources {
 
     /// Admission of the result, later: nothing changes but what D-24 excepts, and then the third admission changes nothing.
     /// Tells whether nothing changed.
-    fn check_repeated(&self, snapshot: &Snapshot, before: &Value, after: &Value) -> bool {
+    fn check_repeated(&self, snapshot: &Snapshot, after: &Value, is_repeatable: bool) -> bool {
         let later = Context { now_unix: NOW + 3_600, ..CONTEXT };
         let second = decide(snapshot, &later, &after.to_string());
         if second.verdict == Verdict::Unchanged {
             return true;
         }
-        if !self.is_repeatable(before, after) {
+        if !is_repeatable {
             return false;
         }
         if let Verdict::Denied(denial) = &second.verdict {
@@ -227,12 +231,13 @@ impl Sources {
     }
 
     /// Whether the law of repeated admission speaks of this one: no sidecar took the place of another container, which may
-    /// have been a source and is gone (I-ORD-6, I-DEF-13), and no set writes into the bookkeeping (I-DEF-37, validation
-    /// refuses that).
-    fn is_repeatable(&self, before: &Value, after: &Value) -> bool {
+    /// have been a source and is gone (I-ORD-6, I-DEF-13); no set was skipped because of a clash that is none once the other
+    /// container is there (I-ORD-6); no set writes into the bookkeeping (I-DEF-37, validation refuses that).
+    fn is_repeatable(&self, before: &Value, after: &Value, decision: &Decision) -> bool {
         let containers = |pod: &Value| LISTS.map(|kind| list(&pod["spec"], kind).to_vec()).concat();
         let after = containers(after);
         containers(before).iter().all(|own| after.contains(own))
+            && !decision.skipped.iter().any(|skipped| skipped.rule == "D-22")
             && !self.patches().any(|(_, key, _)| is_reserved(key) || key.starts_with("sidecarset.kruise.io/"))
     }
 }
