@@ -201,7 +201,7 @@ impl Sources {
         if second.verdict == Verdict::Unchanged {
             return true;
         }
-        if !is_repeatable {
+        if !is_repeatable || has_faulty_sets(&second) {
             return false;
         }
         if let Verdict::Denied(denial) = &second.verdict {
@@ -237,9 +237,14 @@ impl Sources {
         let containers = |pod: &Value| LISTS.map(|kind| list(&pod["spec"], kind).to_vec()).concat();
         let after = containers(after);
         containers(before).iter().all(|own| after.contains(own))
-            && !decision.skipped.iter().any(|skipped| skipped.rule == "D-22")
+            && !has_faulty_sets(decision)
             && !self.patches().any(|(_, key, _)| is_reserved(key) || key.starts_with("sidecarset.kruise.io/"))
     }
+}
+
+/// Whether a set was at fault and skipped (D-22).
+fn has_faulty_sets(decision: &Decision) -> bool {
+    decision.skipped.iter().any(|skipped| skipped.rule == "D-22")
 }
 
 fn is_reserved(key: &str) -> bool {
