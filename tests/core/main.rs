@@ -17,6 +17,9 @@ mod injection;
 #[cfg(test)]
 mod injection_laws;
 #[cfg(test)]
+#[path = "../conformance/injection/judge.rs"]
+mod judge;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod normal_form;

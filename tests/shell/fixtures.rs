@@ -2,22 +2,16 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
-use sidecarset::server::{self, RequestLimits};
+use sidecarset::server::RequestLimits;
 use sidecarset::source::folder::{self, Files};
-use sidecarset::tls;
-use sidecarset::tls::accept::{self, ConnectionLimits};
-use sidecarset::tls::resolver::CurrentCertificate;
-use sidecarset::tls::source::{Keeper, PairFolder};
 use sidecarset_core::snapshot::Snapshot;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
 
 use crate::admission;
-use crate::support::{connect, mk_empty_state, mk_pair, mount_secret, rest_of};
+use crate::support::{connect, mk_empty_state, rest_of, serve_tls};
 
 /// Rule: I-RESP-1, I-RESP-2, I-RESP-3, I-RESP-4, I-UPD-2, I-UPD-3.
 #[tokio::test]
@@ -44,17 +38,7 @@ async fn start() -> (SocketAddr, CertificateDer<'static>) {
     let state = mk_empty_state(RequestLimits::default());
     let files = Files::read(&admission::sidecarsets()).expect("readable");
     state.published.publish(Snapshot::new(folder::load(&files).expect("good")));
-    let certs = tempfile::tempdir().expect("temporary folder");
-    let pair = mk_pair(None);
-    mount_secret(certs.path(), "1", &pair.leaf_pem, &pair.key_pem);
-    let current = Arc::new(CurrentCertificate::default());
-    Keeper::new(Box::new(PairFolder::new(certs.path())), Arc::clone(&current)).check().expect("a good pair");
-    let config = tls::server_config(current).expect("TLS");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    let (app, forever) = (server::app(state), std::future::pending());
-    tokio::spawn(accept::serve(listener, config, app, ConnectionLimits::default(), forever));
-    (address, pair.ca_der)
+    serve_tls(state).await
 }
 
 /// Head and body of the answer, on a connection of its own.

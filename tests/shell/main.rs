@@ -5,9 +5,12 @@
 mod admission;
 mod certificates;
 mod command_line;
+mod corpus;
 mod explain;
 mod fixtures;
 mod folder;
+#[path = "../conformance/injection/judge.rs"]
+mod judge;
 mod layering;
 mod process;
 mod router;

@@ -9,15 +9,18 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use sidecarset::draw::CountingDraw;
 use sidecarset::metrics::Metrics;
-use sidecarset::server::{AppState, RequestLimits};
+use sidecarset::server::{self, AppState, RequestLimits};
 use sidecarset::shutdown::Draining;
 use sidecarset::source::folder::{self, Files};
 use sidecarset::source::publish::Published;
 use sidecarset::tls;
+use sidecarset::tls::accept::{self, ConnectionLimits};
+use sidecarset::tls::resolver::CurrentCertificate;
+use sidecarset::tls::source::{Keeper, PairFolder};
 use sidecarset_core::context::Features;
 use sidecarset_core::snapshot::Snapshot;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -57,12 +60,17 @@ pub(crate) fn mk_state(limits: RequestLimits) -> Arc<AppState> {
 
 /// State before the first Snapshot.
 pub(crate) fn mk_empty_state(limits: RequestLimits) -> Arc<AppState> {
+    mk_state_with(limits, Features::default())
+}
+
+/// State before the first Snapshot, with these switches.
+pub(crate) fn mk_state_with(limits: RequestLimits, features: Features) -> Arc<AppState> {
     Arc::new(AppState::new(
         Arc::new(Published::default()),
         Arc::new(Metrics::new("test")),
         Arc::new(Draining::default()),
         Box::new(CountingDraw::default()),
-        Features::default(),
+        features,
         limits,
     ))
 }
@@ -148,6 +156,21 @@ pub(crate) fn swap_link(dir: &Path, generation: &Path) {
     let fresh = dir.join("..data_tmp");
     std::os::unix::fs::symlink(generation.file_name().expect("a name"), &fresh).expect("linked");
     std::fs::rename(fresh, dir.join("..data")).expect("swapped");
+}
+
+/// Serves on a free port until the test ends; returns its address and the CA that vouches for it.
+pub(crate) async fn serve_tls(state: Arc<AppState>) -> (SocketAddr, CertificateDer<'static>) {
+    let certs = tempfile::tempdir().expect("temporary folder");
+    let pair = mk_pair(None);
+    mount_secret(certs.path(), "1", &pair.leaf_pem, &pair.key_pem);
+    let current = Arc::new(CurrentCertificate::default());
+    Keeper::new(Box::new(PairFolder::new(certs.path())), Arc::clone(&current)).check().expect("a good pair");
+    let config = tls::server_config(current).expect("TLS");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (app, forever) = (server::app(state), std::future::pending());
+    tokio::spawn(accept::serve(listener, config, app, ConnectionLimits::default(), forever));
+    (address, pair.ca_der)
 }
 
 /// A finished handshake with a server that `ca` vouches for. `alpn` is what the client offers.
