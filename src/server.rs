@@ -89,7 +89,7 @@ impl AppState {
     }
 }
 
-/// The routes of the admission port.
+/// The routes of the admission port. Rule: I-CONST-18.
 pub fn app(state: Arc<AppState>) -> Router {
     let routes = Router::new()
         .route("/mutate-pod", post(pod::mutate).fallback(wrong_method))

@@ -196,6 +196,7 @@ mod tests {
         Args::command().debug_assert();
     }
 
+    /// Rule: I-CONST-17.
     #[test]
     fn gates_are_known_by_both_names() {
         for gate in SORT_GATES {

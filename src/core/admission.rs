@@ -125,7 +125,7 @@ pub fn admit(
 
 /// The Pod of a request in which sidecars are injected, or why nothing is looked at.
 ///
-/// Rules: I-CALL-7, I-CALL-9, I-CALL-10, I-UPD-2, I-UPD-3, I-DEF-7, I-DEF-32. Decisions: D-21, D-26.
+/// Rules: I-CALL-7, I-CALL-8, I-CALL-9, I-CALL-10, I-UPD-2, I-UPD-3, I-DEF-4, I-DEF-7, I-DEF-32. Decisions: D-21, D-26.
 pub(crate) fn scope<'p, 'a>(request: &Request<'p>, pod: &'p PodLook<'a>) -> Result<Subject<'p, 'a>, Because> {
     if !is_injection_point(request) {
         let text = "sidecars are injected when a Pod is created, and at no other request".to_owned();

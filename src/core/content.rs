@@ -1,5 +1,5 @@
 //! What one revision of a SidecarSet injects, compiled once into fragments: the member texts as they arrived, with holes
-//! where injection adds something for each Pod (D-5).
+//! where injection adds something for each Pod (D-5, I-DEF-2).
 
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};

@@ -20,7 +20,7 @@ use crate::hash::{self, Hashes};
 /// Besides the defaults it adds the members that the CRD's schema requires and turns `null` items into their zero, as upstream's
 /// re-encoding does (A-API-9a), but always, not only when some default is missing too.
 ///
-/// Rule: A-DEF-1, A-DEF-2, A-DEF-3, A-DEF-20, A-DEF-61.
+/// Rule: A-DEF-1, A-DEF-2, A-DEF-3, A-DEF-14, A-DEF-20, A-DEF-61.
 /// Decision: D-5.
 pub fn apply(object: &mut Value) {
     complete(object);

@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(text(&containers, None, Image::Kept), expected);
     }
 
-    /// Decision: D-11.
+    /// Rule: A-HASH-13. Decision: D-11.
     #[test]
     fn unknown_members_follow_the_known_ones_sorted_by_name() {
         let containers = json!([{

@@ -2,7 +2,7 @@
 //!
 //! Each set hangs under one anchor that it cannot match without: the rarest of its required label values, or its pinned
 //! namespaces if those are rarer, else a label that must exist, else the residue that every Pod tries. The cost for a Pod
-//! depends on the Pod's labels and on the sets that share them, not on the number of sets.
+//! depends on the Pod's labels and on the sets that share them, not on the number of sets. Rule: I-DEF-30.
 
 use rustc_hash::FxHashMap;
 

@@ -74,7 +74,7 @@ pub struct Built<'a> {
     pub filling: Option<Rc<Filling<'a>>>,
 }
 
-/// Whether a built container stands alone or is one of a hot pair. Rule: I-HOT-2.
+/// Whether a built container stands alone or is one of a hot pair. Rules: I-HOT-2, I-CONST-11.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It stands alone, under its own name.
@@ -156,7 +156,7 @@ pub enum Fault<'a> {
 ///
 /// Whose fault it is, with a text for people.
 ///
-/// Rules: I-INJ-1, I-INJ-2, I-INJ-3, I-INJ-5, I-INJ-6, I-INJ-9.
+/// Rules: I-INJ-1, I-INJ-2, I-INJ-3, I-INJ-5, I-INJ-6, I-INJ-8, I-INJ-9, I-META-9, I-META-10.
 pub fn plan<'a>(
     subject: &Subject<'a, 'a>,
     matched: &[Matched<'a>],

@@ -69,7 +69,7 @@ enum Known<'a> {
 }
 
 impl<'a> NamespaceView<'a> {
-    /// Looks the namespace up in the Snapshot, then in what a live read said. Decision: D-23.
+    /// Looks the namespace up in the Snapshot, then in what a live read said. Rule: I-DEF-5. Decision: D-23.
     pub(crate) fn new(name: &'a str, snapshot: &'a Snapshot, context: &Context<'a>) -> Self {
         let labels = match (snapshot.namespace(name), context.live_namespace) {
             (NamespaceLabels::Listed(labels), _) | (_, Some(LiveNamespace::Labels(labels))) => {
@@ -114,7 +114,8 @@ impl Labels for NamespaceView<'_> {
 ///
 /// The labels of the namespace are needed and unknown, or a set is at fault.
 ///
-/// Rules: I-MATCH-1, I-MATCH-4, I-MATCH-5, I-MATCH-13, I-MATCH-14, I-MATCH-15. Decision: D-20.
+/// Rules: I-MATCH-1, I-MATCH-4, I-MATCH-5, I-MATCH-13, I-MATCH-14, I-MATCH-15,
+/// I-DEF-3. Decision: D-20.
 pub fn matched_sets<'s>(
     subject: &Subject<'_, '_>,
     snapshot: &'s Snapshot,
@@ -150,9 +151,9 @@ pub fn matched_sets<'s>(
     Ok(matches)
 }
 
-/// Whether one set matches, and in which revision.
+/// Whether one set matches, and in which revision. Neither a set's deletion nor the Pod's missing name matters.
 ///
-/// Rules: I-MATCH-5, I-MATCH-6, I-MATCH-7, I-MATCH-8.
+/// Rules: I-MATCH-5, I-MATCH-6, I-MATCH-7, I-MATCH-8, I-MATCH-9, I-MATCH-10, I-MATCH-11.
 fn decide<'s>(
     set: &'s CompiledSet,
     subject: &Subject<'_, '_>,

@@ -3,7 +3,7 @@
 //! Replacements come first, at positions of the Pod as it arrived; then insertions, so that members that we do not know stay
 //! with their containers.
 //!
-//! Rules: I-RESP-3, I-RESP-8, I-RESP-9, I-RESP-10.
+//! Rules: I-RESP-3, I-RESP-8, I-RESP-9, I-RESP-10, I-DEF-1.
 
 use std::fmt::{Display, Write};
 

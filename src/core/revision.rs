@@ -247,7 +247,7 @@ impl Partition {
 
 /// The set as the revision has it: the live set with its `spec` replaced by the five members of the stored data.
 ///
-/// Rules: I-REV-9, I-REV-10, I-REV-13.
+/// Rules: I-REV-9, I-REV-10, I-REV-13, I-META-11.
 fn restore(set: &Value, revision: &Value) -> Result<Content, RevisionError> {
     let name = text(&revision["metadata"]["name"]);
     let undecodable = |detail: String| RevisionError::Undecodable { name: name.to_owned(), detail };

@@ -15,7 +15,7 @@ pub struct SidecarSet {
 
 impl SidecarSet {
     /// Makes a set from a document of a file, of either API version: checked, converted to v1beta1, defaulted, hashes
-    /// computed where it carries none (I-REV-12).
+    /// computed where it carries none (I-MATCH-3, I-REV-12).
     ///
     /// # Errors
     ///

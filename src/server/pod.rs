@@ -163,7 +163,7 @@ fn undecodable(message: &str) -> Decision {
     Decision { verdict: Verdict::Denied(denial), ..Decision::default() }
 }
 
-/// One log line and one count for an admission that was answered.
+/// One log line and one count for an admission that was answered; ids and verdict only. Rule: I-DEF-29.
 fn report(state: &AppState, review: &Review<'_>, decision: &Decision, duration: Duration) {
     let (outcome, rule) = match &decision.verdict {
         Verdict::Unchanged => (Outcome::Unchanged, None),

@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// A request that gets no AdmissionReview back. Decision: D-22.
+/// A request that gets no AdmissionReview back. Rule: I-RESP-5. Decision: D-22.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// HTTP status.

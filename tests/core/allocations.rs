@@ -18,6 +18,7 @@ fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
+/// Rule: I-DEF-30.
 #[test]
 fn an_admission_with_two_sets_stays_within_the_gate() {
     let sets = parsed(SETS)["items"].as_array().unwrap().clone();

@@ -346,7 +346,8 @@ fn pods_of_three_megabytes() {
     }
 }
 
-/// ControllerRevisions that nobody should have made by hand. Rules: I-REV-9, I-REV-13.
+/// ControllerRevisions that nobody should have made by hand; the denial names set and revision.
+/// Rules: I-REV-9, I-REV-13, I-DEF-10.
 #[test]
 fn hand_made_revisions() {
     let mut set = mk_set(json!({"containers": [{"name": "live", "image": "live"}]}));

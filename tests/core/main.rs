@@ -24,6 +24,8 @@ mod laws;
 #[cfg(test)]
 mod normal_form;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod sidecarset;
 #[cfg(test)]
 mod sidecarset_laws;

@@ -140,6 +140,7 @@ fn judge_conversion(record: &Record) -> Result<(), String> {
     equal(&normal_form(back), &normal_form(&object))
 }
 
+/// Rule: A-DEF-2.
 #[test]
 fn defaulting_answers_as_recorded() {
     judge(recorded!("sidecarset/mutate"), 432, 2, judge_mutation);
@@ -150,6 +151,7 @@ fn hashes_are_the_recorded_ones() {
     judge(recorded!("sidecarset/hash"), 260, 0, judge_hash);
 }
 
+/// Rule: A-CONV-1.
 #[test]
 fn conversion_answers_as_recorded() {
     judge(recorded!("sidecarset/convert"), 137, 3, judge_conversion);

@@ -269,6 +269,7 @@ proptest! {
         prop_assert!(count == 0 || !hashed || hashes(&renamed).hash != hashes(&changed).hash);
     }
 
+    /// Rule: A-HASH-4.
     #[test]
     fn conversion_there_and_back_loses_nothing(set in beta()) {
         let mut converted = set.clone();

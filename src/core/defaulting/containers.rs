@@ -11,7 +11,8 @@ use crate::api::quantity::{Precision, Quantity, stored_text};
 ///
 /// A startup probe gets none (A-DEF-41).
 ///
-/// Rule: A-DEF-16, A-DEF-17, A-DEF-18, A-DEF-19, A-DEF-30, A-DEF-32, A-DEF-33, A-DEF-41.
+/// Rule: A-DEF-16, A-DEF-17, A-DEF-18, A-DEF-19, A-DEF-30, A-DEF-32, A-DEF-33, A-DEF-34,
+/// A-DEF-41.
 /// Decision: D-14.
 pub(super) fn default_container(container: &mut Object, inject_policy: &str) {
     set_if_empty(container, "podInjectPolicy", inject_policy);

@@ -62,6 +62,7 @@ mod tests {
     }
 
     /// A-T-DEF-12 and 13.
+    /// Decision: D-17: a source that we do not know is one.
     #[test]
     fn a_volume_without_a_source_is_an_empty_dir() {
         assert_defaulted(json!({"name": "v"}), json!({"name": "v", "emptyDir": {}}));

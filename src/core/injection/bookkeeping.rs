@@ -62,7 +62,7 @@ impl<'a> Bookkeeping<'a> {
 
     /// The annotations to write: the entries of all sets that built something, and the list of all sets that apply.
     ///
-    /// Rules: I-ANN-2, I-ANN-3, I-ANN-5, I-ANN-6, I-ANN-7, I-DEF-34.
+    /// Rules: I-ANN-2, I-ANN-3, I-ANN-5, I-ANN-6, I-ANN-7, I-ANN-8, I-UPD-7, I-DEF-34.
     pub(crate) fn values<'m: 'a>(
         mut self,
         annotations: &Annotations<'_>,
@@ -95,7 +95,7 @@ impl<'a> Bookkeeping<'a> {
     }
 }
 
-/// Puts an entry in place; one that says the same keeps its time, so that repeated admission changes nothing (D-24).
+/// Puts an entry in place; one that says the same keeps its time, so that repeated admission changes nothing (I-UPD-6, D-24).
 fn put<'a>(entries: &mut Entries<'a>, entry: Entry<'a>) {
     let is_known = entries.get(&entry.set_name).is_some_and(|known| known.same_but_time(&entry));
     if !is_known {

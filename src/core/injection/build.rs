@@ -191,7 +191,7 @@ impl<'p, 'a> Sources<'p, 'a> {
     ///
     /// D-29 would count a marked container that no set recorded as an app container; the recorded answers do not.
     ///
-    /// Rules: I-RES-1, I-RES-2, I-DEF-24. Decision: D-29.
+    /// Rules: I-RES-1, I-RES-2, I-UPD-5, I-DEF-24. Decision: D-29.
     fn targets(&self) -> Result<Vec<TargetTexts<'p>>, JsonError> {
         let fragments = self.matched.iter().flat_map(|matched| matched.content.fragments());
         let of_sets: FxHashSet<Cow<'_, str>> = fragments
@@ -219,7 +219,7 @@ fn borrowed<'t>([cpu, memory]: &'t [Option<Cow<'_, str>>; 2]) -> Amounts<'t> {
     Amounts { cpu: cpu.as_deref(), memory: memory.as_deref() }
 }
 
-/// `,"limits":{…},"requests":{…}`, empty parts left out. Rule: I-RES-13.
+/// `,"limits":{…},"requests":{…}`, empty parts left out. Rules: I-RES-13, I-RES-14.
 fn resources_members(resources: &Resources) -> String {
     let Resources { cpu_limit, memory_limit, cpu_request, memory_request, notes: _ } = resources;
     let mut out = String::new();

@@ -62,7 +62,7 @@ impl MetadataPatch {
     ///
     /// A text that cannot be merged.
     ///
-    /// Rules: I-META-1, I-META-2, I-META-3, I-META-4.
+    /// Rules: I-META-1, I-META-2, I-META-3, I-META-4, I-META-5.
     pub(crate) fn apply<'a>(&'a self, annotations: &mut Annotations<'a>) -> Result<(), MetadataError> {
         for (key, value) in &self.annotations {
             match (self.policy, annotations.get(key)) {

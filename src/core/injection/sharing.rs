@@ -67,7 +67,7 @@ impl<'a> Sharing<'a> {
     /// Adds to a fragment what it does not have yet: a path counts once, over mounts and devices, the fragment's own first.
     /// Variables of a mount are copied also when the mount itself is not.
     ///
-    /// Rules: I-VOL-6, I-VOL-7, I-VOL-8, I-VOL-10, I-VOL-11.
+    /// Rules: I-VOL-6, I-VOL-7, I-VOL-8, I-VOL-10, I-VOL-11, I-VOL-13.
     pub(crate) fn fill(
         &self,
         fragment: &'a Fragment,

@@ -14,6 +14,7 @@ fn defaulted(mut container: Value) -> Value {
     container
 }
 
+/// Rules: I-CONST-1, I-CONST-2, I-CONST-3, I-CONST-8.
 #[test]
 fn i_ex_1_a_cold_sidecar() {
     let mut set = mk_set(
@@ -79,6 +80,7 @@ fn mk_app() -> Value {
     json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "app", "image": "app:1"}]}})
 }
 
+/// Rules: I-CONST-6, I-CONST-7, I-CONST-8, I-CONST-9, I-CONST-10, I-CONST-11.
 #[test]
 fn i_ex_2_a_hot_sidecar() {
     let pod = mk_mesh("envoy:1").inject(&mk_app());
@@ -95,6 +97,7 @@ fn i_ex_2_a_hot_sidecar() {
     }
 }
 
+/// Rules: I-CONST-4, I-CONST-6, I-CONST-7.
 #[test]
 fn i_ex_3_a_pod_that_was_hot_upgraded() {
     let mut pod = mk_mesh("envoy:1").inject(&mk_app());

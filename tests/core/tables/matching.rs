@@ -39,6 +39,7 @@ fn i_t_match() {
 }
 
 /// A canary displaces its base; anything else is a set like others.
+/// Rule: I-CONST-12.
 #[test]
 fn i_t_can() {
     let canary = "apps.kruise.io/sidecarset-canary";

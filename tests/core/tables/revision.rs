@@ -107,6 +107,7 @@ fn i_t_rev_always_takes_only_what_is_stored() {
     assert_eq!(column(&pod["spec"]["initContainers"], "name"), ["init-0", "init-2"]);
 }
 
+/// Rules: I-CONST-13, I-CONST-14.
 #[test]
 fn i_t_rev_one_of_six_versions() {
     let mut world = mk_world();

@@ -91,6 +91,7 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Rule: I-RES-23: a quantity that cannot be read is an error.
     fn factor(&mut self) -> Result<(), ExprError> {
         if self.depth >= MAX_DEPTH {
             return Err(ExprError::TooDeep);
