@@ -14,5 +14,6 @@ mod judge;
 mod layering;
 mod process;
 mod router;
+mod rules;
 mod socket;
 mod support;

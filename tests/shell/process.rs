@@ -197,6 +197,7 @@ fn an_environment_variable_stands_in_for_a_flag() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("/does/not/exist: cannot read the folder"));
 }
 
+/// Rule: I-DEF-29, by the log that it reads.
 #[tokio::test]
 async fn serves_reloads_and_keeps_the_last_good_state() {
     let webhook = start(&["--log-format=json"]).await;

@@ -136,6 +136,7 @@ async fn content_type_is_json_with_or_without_parameters() {
     }
 }
 
+/// Rule: I-CONST-18.
 #[tokio::test]
 async fn wrong_method_and_wrong_path() {
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"] {
@@ -179,6 +180,7 @@ async fn seven_mebibytes_are_taken() {
     post(" ".repeat(limit + 1)).await.assert_status(413, "RequestEntityTooLarge", "7340032 bytes");
 }
 
+/// Rule: I-RESP-5. Decision: D-22.
 #[tokio::test]
 async fn bodies_that_are_no_review() {
     let whole = mk_review().to_string();

@@ -1,5 +1,5 @@
 //! The recorded Pod admissions of this folder, and how an answer is judged by them: for each test binary that has answers.
-//! Judged as `../README.md` says: by `expected` where a decision deviates, else by `upstream`.
+//! Judged as `../README.md` says: by `expected` where a decision deviates, else by `upstream`. Decision: D-1, D-2.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
