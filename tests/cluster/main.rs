@@ -12,9 +12,11 @@
 
 #[path = "../fixtures/admission.rs"]
 mod admission;
+mod changes;
 mod control_plane;
 mod harness;
 mod injected;
+mod injection;
 mod kubectl;
 mod manifests;
 mod pki;
@@ -22,6 +24,7 @@ mod poll;
 mod programs;
 mod record;
 mod recorder;
+mod reinvocation;
 mod replicas;
 mod supervisor;
 mod verdicts;

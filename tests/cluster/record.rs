@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use crate::admission;
 use crate::control_plane::ControlPlane;
 use crate::injected::await_ready;
-use crate::kubectl::Kubectl;
 use crate::poll;
 use crate::recorder::Recorder;
 use crate::webhook::Webhook;
@@ -44,7 +43,7 @@ fn recorded_reviews_are_what_an_api_server_sends() {
 fn by_kubectl(plane: &ControlPlane, recorder: &Recorder) -> Vec<Recorded> {
     let kubectl = plane.namespace("recorded", json!({}));
     recorder.register(&kubectl, "v1");
-    await_registered(&kubectl, recorder);
+    recorder.await_registered(&kubectl);
     let wait = |name: &str| {
         await_review(recorder, name, |request| request["name"] == name && request["dryRun"] == false)
     };
@@ -88,7 +87,7 @@ fn by_kubectl(plane: &ControlPlane, recorder: &Recorder) -> Vec<Recorded> {
 fn by_controllers(plane: &ControlPlane, recorder: &Recorder) -> Vec<Recorded> {
     let kubectl = plane.namespace("recorded-workloads", json!({}));
     recorder.register(&kubectl, "v1");
-    await_registered(&kubectl, recorder);
+    recorder.await_registered(&kubectl);
     kubectl.create(&[
         workload("apps/v1", "Deployment", json!({"replicas": 1})),
         workload("apps/v1", "StatefulSet", json!({"replicas": 1, "serviceName": "orders"})),
@@ -115,7 +114,7 @@ fn by_controllers(plane: &ControlPlane, recorder: &Recorder) -> Vec<Recorded> {
 fn v1beta1(plane: &ControlPlane, recorder: &Recorder) -> Vec<Recorded> {
     let kubectl = plane.namespace("recorded-payments", json!({"team": "payments"}));
     recorder.register(&kubectl, "v1beta1");
-    await_registered(&kubectl, recorder);
+    recorder.await_registered(&kubectl);
     kubectl.ok(&["run", "ledger", "--image=registry.example/ledger:6", "--labels=app=shop"]);
     vec![("v1beta1", await_review(recorder, "ledger", |request| request["name"] == "ledger"))]
 }
@@ -135,16 +134,6 @@ fn write(plane: &ControlPlane, reviews: &[Recorded]) {
         let answer = serde_json::to_string_pretty(&admission::readable(&review, &answer)).unwrap();
         fs::write(file(name, "answer"), answer + "\n").unwrap();
     }
-}
-
-#[track_caller]
-fn await_registered(kubectl: &Kubectl, recorder: &Recorder) {
-    let probe = format!("probe-{}", kubectl.namespace);
-    poll::until("the recorder to be asked", Duration::from_secs(20), || {
-        kubectl.run(&["run", &probe, "--image=probe:1", "--dry-run=server"])?;
-        recorder.last(|request| request["name"] == probe.as_str()).map(|_| ()).ok_or("no review".to_owned())
-    })
-    .unwrap();
 }
 
 #[track_caller]

@@ -1,7 +1,7 @@
 //! Our webhook as a program beside the control plane, and its registration.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::admission;
 use crate::control_plane::ControlPlane;
-use crate::kubectl::Kubectl;
+use crate::kubectl::{Kubectl, list};
 use crate::poll;
 
 /// A running `sidecarset webhook` with a folder of SidecarSets and a certificate of its own making.
@@ -27,13 +27,21 @@ impl<'a> Webhook<'a> {
     /// Starts it with these SidecarSets of the recorded reviews and waits until it is ready.
     #[track_caller]
     pub(crate) fn start(plane: &'a ControlPlane, test: &str, files: &[&str]) -> Self {
+        Self::start_with(plane, test, |folder| {
+            for file in files {
+                fs::copy(admission::sidecarsets().join(file), folder.join(file)).unwrap();
+            }
+        })
+    }
+
+    /// Starts it with what is put into its folder and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn start_with(plane: &'a ControlPlane, test: &str, fill: impl FnOnce(&Path)) -> Self {
         let name = format!("webhook_{}", test.replace('-', "_"));
         let folder = plane.folder.join(&name);
         let sidecarsets = folder.join("sidecarsets");
         fs::create_dir_all(&sidecarsets).unwrap();
-        for file in files {
-            fs::copy(admission::sidecarsets().join(file), sidecarsets.join(file)).unwrap();
-        }
+        fill(&sidecarsets);
         let ca = folder.join("ca.crt");
         let command = [
             env!("CARGO_BIN_EXE_sidecarset").to_owned(),
@@ -66,11 +74,18 @@ impl<'a> Webhook<'a> {
     /// Registers it for Pods in the kubectl's namespace as `manifests/` do, and waits until the API server asks it.
     #[track_caller]
     pub(crate) fn register(&self, kubectl: &Kubectl) {
+        self.register_changed(kubectl, |_| {});
+    }
+
+    /// The same with a registration that differs from the one of `manifests/`.
+    #[track_caller]
+    pub(crate) fn register_changed(&self, kubectl: &Kubectl, change: impl FnOnce(&mut Value)) {
         let mut configuration = registration(kubectl);
         configuration["metadata"]["name"] = json!(format!("sidecarset-{}", kubectl.namespace));
         let ca = STANDARD.encode(fs::read(&self.ca).unwrap());
         configuration["webhooks"][0]["clientConfig"] = json!({"url": self.url, "caBundle": ca});
         restrict(&mut configuration, &kubectl.namespace);
+        change(&mut configuration["webhooks"][0]);
         kubectl.create(&[configuration]);
         // A configuration takes effect a moment after it was stored.
         let probe =
@@ -88,6 +103,22 @@ impl<'a> Webhook<'a> {
         let webhook = Self::start(plane, &kubectl.namespace, files);
         webhook.register(kubectl);
         webhook
+    }
+
+    /// The same with these objects in its folder. One of the SidecarSets has to inject into Pods with `app: shop`.
+    #[track_caller]
+    pub(crate) fn with_objects(plane: &'a ControlPlane, kubectl: &Kubectl, objects: &[Value]) -> Self {
+        let webhook = Self::start_with(plane, &kubectl.namespace, |folder| {
+            fs::write(folder.join("objects.json"), list(objects)).unwrap();
+        });
+        webhook.register(kubectl);
+        webhook
+    }
+
+    /// How often it answered for a Pod with this name.
+    pub(crate) fn admissions(&self, pod: &str) -> usize {
+        let name = format!("pod.name=\"{pod}\"");
+        self.plane.supervisor.log(&self.name).lines().filter(|line| line.contains(&name)).count()
     }
 
     /// How its log ends, for a failure message.
