@@ -127,6 +127,18 @@ fn a_person_reads_every_set_with_its_reason() {
     assert!(text.contains("\n  team: web\n"), "{text}");
 }
 
+/// What the page for users shows is what the program prints.
+#[test]
+fn the_page_on_injection_shows_real_output() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/injection.md")).expect("readable");
+    let command = "$ sidecarset explain -f examples/pod.yaml --sidecarsets examples/sidecarsets\n";
+    let (shown, _) = page.split_once(command).expect("the command").1.split_once("```").expect("its end");
+    let output = run(&root.join("examples/sidecarsets"), &root.join("examples/pod.yaml"), &[]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(text.split_once("\nannotations written").map(|(told, _)| told), Some(shown));
+}
+
 #[test]
 fn a_program_reads_the_same() {
     let output = explain(SETS, POD, &["-o", "json"]);
