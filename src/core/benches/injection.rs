@@ -6,9 +6,7 @@
     clippy::unwrap_used,
     reason = "a benchmark reads fixtures, and may stop"
 )]
-
 // A bench is no part of the pure core: it reads its input, and may end when that is broken.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, missing_docs)]
 
 use std::hint::black_box;
 
