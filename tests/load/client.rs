@@ -1,0 +1,318 @@
+//! The client's side: connections, kept and made as an API server does, and one request with its answer.
+//!
+//! An API server calls webhooks through Go's `http.Transport`: HTTP/1.1, at most 25 idle connections kept for 90 s, no TLS
+//! session resumption; a request takes the connection that was used last, and where none is idle it dials and goes on with
+//! whatever comes first, its own new connection or one that another request gives back.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::Uri;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Idle connections that are kept for one host.
+const MOST_IDLE: usize = 25;
+/// How long an idle connection is kept.
+const IDLE_TIME: Duration = Duration::from_secs(90);
+/// `timeoutSeconds` of a webhook if its configuration says nothing.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// Size of the write buffer of Go's transport: the head and the beginning of the body leave in one piece of this size, the
+/// rest in another.
+const WRITE_BUFFER: usize = 4096;
+/// Largest head of an answer that is read.
+const LARGEST_HEAD: usize = 16 << 10;
+
+/// What is called, and with which bytes.
+pub(crate) struct Target {
+    authority: String,
+    name: ServerName<'static>,
+    connector: TlsConnector,
+    /// Head and body of the request.
+    request: Vec<u8>,
+}
+
+impl Target {
+    /// Prepares requests that post `review` to `url`, over TLS that trusts the CA in the file `ca`.
+    pub(crate) fn new(url: &str, ca: &Path, review: &[u8]) -> Result<Self, String> {
+        let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+        let (Some("https"), Some(authority), Some(path)) =
+            (uri.scheme_str(), uri.authority(), uri.path_and_query())
+        else {
+            return Err(format!("{url}: it has to look like https://127.0.0.1:8443/mutate-pod?timeout=10s"));
+        };
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(host).map_err(|error| format!("{url}: {error}"))?;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: kube-apiserver-admission\r\nContent-Length: {}\r\n\
+             Accept: application/json, */*\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n",
+            review.len()
+        );
+        let mut request = head.into_bytes();
+        request.extend_from_slice(review);
+        let authority = match authority.port() {
+            Some(_) => authority.to_string(),
+            None => format!("{authority}:443"),
+        };
+        Ok(Self { authority, name, connector: connector(ca)?, request })
+    }
+
+    async fn dial(&self) -> Result<Connection, String> {
+        let wrong = |error| format!("cannot connect to {}: {error}", self.authority);
+        let tcp = TcpStream::connect(&self.authority).await.map_err(wrong)?;
+        tcp.set_nodelay(true).map_err(wrong)?;
+        let stream = self.connector.connect(self.name.clone(), tcp).await.map_err(wrong)?;
+        Ok(Connection { stream, buffer: Vec::with_capacity(LARGEST_HEAD), idle_since: Instant::now() })
+    }
+}
+
+fn connector(ca: &Path) -> Result<TlsConnector, String> {
+    let wrong = |error: String| format!("{}: {error}; it has to hold the CA as PEM", ca.display());
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| wrong(error.to_string()))? {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+    }
+    let mut config = rustls::ClientConfig::builder_with_provider(sidecarset::tls::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("cannot set up TLS: {error}"))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// The connections to one webhook.
+pub(crate) struct Pool {
+    target: Target,
+    state: Mutex<PoolState>,
+    dials: AtomicU64,
+}
+
+#[derive(Default)]
+struct PoolState {
+    /// The one used last is at the back.
+    idle: VecDeque<Connection>,
+    /// Requests without a connection, the oldest in front.
+    waiting: VecDeque<oneshot::Sender<Result<Connection, String>>>,
+}
+
+impl Pool {
+    /// No connections yet.
+    pub(crate) fn new(target: Target) -> Arc<Self> {
+        Arc::new(Self { target, state: Mutex::default(), dials: AtomicU64::new(0) })
+    }
+
+    /// Connections made so far.
+    pub(crate) fn dials(&self) -> u64 {
+        self.dials.load(Ordering::Relaxed)
+    }
+
+    /// Posts the review and checks the answer. Returns the answer's body size in bytes.
+    pub(crate) async fn call(self: &Arc<Self>) -> Result<usize, String> {
+        tokio::time::timeout(ANSWER_TIME, self.call_unbounded())
+            .await
+            .unwrap_or_else(|_elapsed| Err(format!("no answer within {ANSWER_TIME:?}")))
+    }
+
+    async fn call_unbounded(self: &Arc<Self>) -> Result<usize, String> {
+        let mut connection = self.take().await?;
+        let answer = connection.exchange(&self.target.request).await?;
+        let Answer { body_bytes, keep_alive } = answer;
+        if keep_alive {
+            connection.idle_since = Instant::now();
+            self.give(Ok(connection));
+        }
+        Ok(body_bytes)
+    }
+
+    async fn take(self: &Arc<Self>) -> Result<Connection, String> {
+        let waiting = {
+            let mut state = self.lock();
+            while let Some(connection) = state.idle.pop_back() {
+                if connection.idle_since.elapsed() < IDLE_TIME {
+                    return Ok(connection);
+                }
+            }
+            let (connection_tx, connection_rx) = oneshot::channel();
+            state.waiting.push_back(connection_tx);
+            connection_rx
+        };
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            pool.dials.fetch_add(1, Ordering::Relaxed);
+            pool.give(pool.target.dial().await);
+        });
+        waiting.await.unwrap_or_else(|_closed| Err("the pool is gone".to_owned()))
+    }
+
+    /// To the request that waits for longest, else to the idle ones if there is room.
+    fn give(&self, mut connection: Result<Connection, String>) {
+        let mut state = self.lock();
+        while let Some(waiting) = state.waiting.pop_front() {
+            match waiting.send(connection) {
+                Ok(()) => return,
+                Err(unwanted) => connection = unwanted,
+            }
+        }
+        if let Ok(connection) = connection
+            && state.idle.len() < MOST_IDLE
+        {
+            state.idle.push_back(connection);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Connection {
+    stream: TlsStream<TcpStream>,
+    buffer: Vec<u8>,
+    idle_since: Instant,
+}
+
+struct Answer {
+    body_bytes: usize,
+    keep_alive: bool,
+}
+
+impl Connection {
+    async fn exchange(&mut self, request: &[u8]) -> Result<Answer, String> {
+        let (first, rest) = request.split_at(request.len().min(WRITE_BUFFER));
+        let wrong = |error| format!("cannot send: {error}");
+        self.stream.write_all(first).await.map_err(wrong)?;
+        self.stream.write_all(rest).await.map_err(wrong)?;
+        self.stream.flush().await.map_err(wrong)?;
+
+        self.buffer.clear();
+        let head = loop {
+            self.read().await?;
+            if let Some(head) = Head::find(&self.buffer)? {
+                break head;
+            }
+            if self.buffer.len() > LARGEST_HEAD {
+                return Err(format!("the answer's head is longer than {LARGEST_HEAD} bytes"));
+            }
+        };
+        let end = head.bytes + head.content_length;
+        while self.buffer.len() < end {
+            self.read().await?;
+        }
+        let body = self.buffer.get(head.bytes..end).unwrap_or_default();
+        if self.buffer.len() > end {
+            return Err("bytes came behind the answer".to_owned());
+        }
+        if head.status != 200 {
+            let text = String::from_utf8_lossy(body.get(..300).unwrap_or(body)).into_owned();
+            return Err(format!("HTTP {}: {text}", head.status));
+        }
+        check_answer(body)?;
+        Ok(Answer { body_bytes: body.len(), keep_alive: head.keep_alive })
+    }
+
+    async fn read(&mut self) -> Result<(), String> {
+        match self.stream.read_buf(&mut self.buffer).await {
+            Ok(0) => Err("the connection was closed before the answer was whole".to_owned()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("cannot read: {error}")),
+        }
+    }
+}
+
+/// What matters of an answer's head.
+#[derive(Debug, PartialEq)]
+struct Head {
+    /// Its size with the empty line.
+    bytes: usize,
+    status: u16,
+    content_length: usize,
+    keep_alive: bool,
+}
+
+impl Head {
+    /// `None` if it is not whole yet.
+    fn find(bytes: &[u8]) -> Result<Option<Self>, String> {
+        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+        let text = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default());
+        let mut lines = text.split("\r\n");
+        let status_line = lines.next().unwrap_or_default();
+        let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.ok_or_else(|| format!("no status line: {status_line:?}"))?;
+        let mut content_length = None;
+        let mut keep_alive = true;
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            if name.eq_ignore_ascii_case("content-length") {
+                content_length = value.trim().parse().ok();
+            } else if name.eq_ignore_ascii_case("connection") {
+                keep_alive = !value.trim().eq_ignore_ascii_case("close");
+            }
+        }
+        let content_length = content_length.ok_or("the answer has no Content-Length")?;
+        Ok(Some(Self { bytes: end + 4, status, content_length, keep_alive }))
+    }
+}
+
+/// Checks that an answer allows, with a patch.
+pub(crate) fn check_answer(body: &[u8]) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct Review<'a> {
+        #[serde(borrow)]
+        response: Response<'a>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Response<'a> {
+        allowed: bool,
+        patch_type: Option<&'a str>,
+        patch: Option<&'a str>,
+    }
+    let review: Review<'_> =
+        serde_json::from_slice(body).map_err(|error| format!("the answer is no AdmissionReview: {error}"))?;
+    match review.response {
+        Response { allowed: false, .. } => Err("the answer denies".to_owned()),
+        Response { patch_type: Some("JSONPatch"), patch: Some(patch), .. } if !patch.is_empty() => Ok(()),
+        _ => Err("the answer has no patch: do the SidecarSets match the Pod of the review?".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_when_it_is_whole() {
+        let text = b"HTTP/1.1 503 Service Unavailable\r\nconnection: Close\r\nContent-Length: 17\r\n\r\n{}";
+        assert_eq!(Head::find(&text[..40]), Ok(None));
+        let whole = Head { bytes: text.len() - 2, status: 503, content_length: 17, keep_alive: false };
+        assert_eq!(Head::find(text), Ok(Some(whole)));
+        assert!(Head::find(b"HTTP/1.1 200 OK\r\n\r\n").is_err_and(|error| error.contains("Content-Length")));
+        assert!(Head::find(b"nonsense\r\n\r\n").is_err_and(|error| error.contains("status line")));
+    }
+
+    #[test]
+    fn only_an_allowed_answer_with_a_patch_is_good() {
+        let check = |response: &str| check_answer(format!(r#"{{"response":{response}}}"#).as_bytes());
+        assert_eq!(check(r#"{"allowed":true,"patchType":"JSONPatch","patch":"W10="}"#), Ok(()));
+        for bad in [
+            r#"{"allowed":false,"patchType":"JSONPatch","patch":"W10="}"#,
+            r#"{"allowed":true}"#,
+            r#"{"allowed":true,"patchType":"JSONPatch","patch":""}"#,
+            r#"{"allowed":true,"patch":"W10="}"#,
+            "[]",
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+}
