@@ -103,9 +103,13 @@ bench: ## run the benchmarks, about ten minutes; docs/performance.md says how to
 # No sanitizer: there is no unsafe code here that one could watch.
 fuzz: $(CARGO_FUZZ) ## run every fuzz target for FUZZ_SECONDS (60); needs a nightly toolchain
 	@echo 'fuzz: every target for $(FUZZ_SECONDS) s'
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || \
+		{ echo 'make fuzz needs a nightly toolchain: rustup toolchain install nightly' >&2; exit 1; }
 	@set -e; PATH="$(dir $(CARGO_FUZZ)):$$PATH"; targets=$$($(CARGO) +nightly fuzz list); \
 	for target in $$targets; do \
-		set -x; $(CARGO) +nightly fuzz run --sanitizer none "$$target" -- -max_total_time=$(FUZZ_SECONDS); { set +x; } 2>/dev/null; \
+		mkdir -p "fuzz/corpus/$$target"; \
+		( set -x; $(CARGO) +nightly fuzz run --sanitizer none "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=4096 ); \
 	done
 
 $(CARGO_DENY):

@@ -48,7 +48,7 @@ pub struct Because {
 pub struct SetExplanation {
     /// Name of the set.
     pub set: String,
-    /// `not matched`, `skipped`, `at fault` or `applied`.
+    /// `not matched`, `skipped`, `at fault`, `applied`, or only `matched` where the Pod is denied.
     pub outcome: &'static str,
     /// Why it does not apply.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -224,7 +224,7 @@ impl SetExplanation {
     fn new(set: &CompiledSet, reason: Option<Because>) -> Self {
         Self {
             set: set.name.to_string(),
-            outcome: "not matched",
+            outcome: if reason.is_some() { "not matched" } else { "matched" },
             reason,
             revision: None,
             containers: Vec::new(),

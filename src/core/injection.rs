@@ -2,6 +2,8 @@
 //! read.
 //!
 //! During the whole build the Pod's `spec` is the original one: what earlier sets add is no source for later ones (I-INJ-4).
+//!
+//! Maps whose keys come from the Pod are trees: names made to collide in a hash map without a secret seed would cost time.
 
 pub mod annotations;
 pub mod bookkeeping;

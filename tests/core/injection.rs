@@ -58,9 +58,10 @@ fn check_explanation(explanation: &Explanation, decision: &Decision) {
     let mut skipped: Vec<&str> = decision.skipped.iter().map(|skipped| &*skipped.set).collect();
     skipped.sort_unstable();
     assert_eq!(of_outcome("skipped"), skipped, "{explanation}");
-    let unexplained =
-        explanation.sets.iter().find(|set| set.outcome == "not matched" && set.reason.is_none());
-    assert!(unexplained.is_none() || verdict == "denied" || explanation.reason.is_some(), "{explanation}");
+    for set in &explanation.sets {
+        assert_eq!(set.reason.is_none(), matches!(set.outcome, "applied" | "matched"), "{explanation}");
+        assert!(set.outcome != "matched" || verdict == "denied", "{explanation}");
+    }
 }
 
 fn run(records: &Records) {

@@ -6,7 +6,6 @@
     clippy::unwrap_used,
     reason = "a benchmark reads fixtures, and may stop"
 )]
-// A bench is no part of the pure core: it reads its input, and may end when that is broken.
 
 use std::hint::black_box;
 

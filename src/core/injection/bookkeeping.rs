@@ -1,6 +1,6 @@
 //! The annotations that tell which sets a Pod carries: read when the Pod came with them, written when something was built.
 
-use rustc_hash::FxHashSet;
+use std::collections::BTreeSet;
 
 use crate::api::keys;
 use crate::context::Context;
@@ -55,7 +55,7 @@ impl<'a> Bookkeeping<'a> {
     }
 
     /// Names of the containers that were injected at an earlier admission. Decision: D-29.
-    pub(crate) fn recorded(&self) -> FxHashSet<&str> {
+    pub(crate) fn recorded(&self) -> BTreeSet<&str> {
         let lists = self.hash.values().filter_map(|entry| entry.sidecar_list.as_deref());
         lists.flatten().map(String::as_str).collect()
     }

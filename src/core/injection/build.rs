@@ -1,9 +1,8 @@
 //! The build phase: every container of every set that applies, its holes filled for this Pod.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-
-use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::api::keys;
 use crate::compile::CompiledSet;
@@ -41,11 +40,11 @@ struct Sources<'p, 'a> {
 type TargetTexts<'p> = (&'p str, [[Option<Cow<'p, str>>; 2]; 2]);
 
 /// Env entries: text by name.
-type NamedTexts<'a> = FxHashMap<Cow<'a, str>, &'a str>;
+type NamedTexts<'a> = BTreeMap<Cow<'a, str>, &'a str>;
 
 /// Containers of the Pod that were injected at an earlier admission.
 pub(crate) struct Earlier<'p> {
-    recorded: FxHashSet<&'p str>,
+    recorded: BTreeSet<&'p str>,
 }
 
 impl Earlier<'_> {
@@ -194,7 +193,7 @@ impl<'p, 'a> Sources<'p, 'a> {
     /// Rules: I-RES-1, I-RES-2, I-UPD-5, I-DEF-24. Decision: D-29.
     fn targets(&self) -> Result<Vec<TargetTexts<'p>>, JsonError> {
         let fragments = self.matched.iter().flat_map(|matched| matched.content.fragments());
-        let of_sets: FxHashSet<Cow<'_, str>> = fragments
+        let of_sets: BTreeSet<Cow<'_, str>> = fragments
             .flat_map(|fragment| {
                 let finals = fragment.final_names().map(Cow::Owned);
                 finals.chain([Cow::Borrowed(&*fragment.name)])
@@ -244,12 +243,12 @@ fn resources_members(resources: &Resources) -> String {
 struct NewEnv<'a> {
     fragment: &'a Fragment,
     added: Vec<Taken<'a>>,
-    names: FxHashSet<Cow<'a, str>>,
+    names: BTreeSet<Cow<'a, str>>,
 }
 
 impl<'a> NewEnv<'a> {
     fn new(fragment: &'a Fragment) -> Self {
-        Self { fragment, added: Vec::new(), names: FxHashSet::default() }
+        Self { fragment, added: Vec::new(), names: BTreeSet::default() }
     }
 
     fn add(&mut self, taken: &Taken<'a>) {

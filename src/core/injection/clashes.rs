@@ -1,8 +1,7 @@
 //! Clashes that the API server would refuse with words that help nobody: found before, and told with both owners.
 
 use std::borrow::Cow;
-
-use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::injection::{Built, Fault, InjectionPlan};
 use crate::pod::{ListKind, SpecView};
@@ -17,7 +16,7 @@ pub(crate) fn check<'a>(spec: &SpecView<'a>, plan: &InjectionPlan<'a>) -> Result
 
 /// No two containers of a Pod share a name, init containers included.
 fn check_names<'a>(spec: &SpecView<'a>, plan: &InjectionPlan<'a>) -> Result<(), Fault<'a>> {
-    let mut owners: FxHashMap<Cow<'a, str>, &Built<'a>> = FxHashMap::default();
+    let mut owners: BTreeMap<Cow<'a, str>, &Built<'a>> = BTreeMap::default();
     for (list, kind) in [(&plan.init_containers, ListKind::Init), (&plan.containers, ListKind::Plain)] {
         let other = match kind {
             ListKind::Init => ListKind::Plain,
@@ -55,7 +54,7 @@ fn check_names<'a>(spec: &SpecView<'a>, plan: &InjectionPlan<'a>) -> Result<(), 
 /// Every volume that a sidecar's own mounts and devices refer to exists.
 fn check_volumes<'a>(spec: &SpecView<'a>, plan: &InjectionPlan<'a>) -> Result<(), Fault<'a>> {
     let own = spec.volumes().unwrap_or_default().iter().map(|volume| volume.value.name());
-    let defined: FxHashSet<&str> = own.chain(plan.volumes.iter().map(|volume| volume.name)).collect();
+    let defined: BTreeSet<&str> = own.chain(plan.volumes.iter().map(|volume| volume.name)).collect();
     for built in plan.init_containers.built().chain(plan.containers.built()) {
         if let Some(missing) = built.fragment.volume_refs.iter().find(|name| !defined.contains(&***name)) {
             return Err(Fault::Set(

@@ -1,6 +1,7 @@
 //! Environment that a sidecar takes over from app containers: `transferEnv`, and variables of shared `subPathExpr`.
 
-use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::content::text;
@@ -70,7 +71,7 @@ impl TransferEnv {
         if source.is_empty() {
             return Ok(Vec::new());
         }
-        let mut available = FxHashMap::default();
+        let mut available = BTreeMap::default();
         for WithText { value: container, .. } in pod.spec().containers() {
             if container.name() == source {
                 let is_app = !earlier.has(container)?;

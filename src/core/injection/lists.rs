@@ -1,6 +1,7 @@
 //! Built containers, volumes and pull secrets against what the Pod already has.
 
-use rustc_hash::FxHashSet;
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::injection::bookkeeping::Bookkeeping;
@@ -56,7 +57,7 @@ impl<'a> ListPlan<'a> {
 ///
 /// Rules: I-VOL-1, I-VOL-2, I-VOL-3.
 pub(crate) fn new_volumes<'a>(spec: &'a SpecView<'a>, matched: &[Matched<'a>]) -> Vec<NewEntry<'a>> {
-    let mut taken: FxHashSet<&str> =
+    let mut taken: BTreeSet<&str> =
         spec.volumes().unwrap_or_default().iter().map(|volume| volume.value.name()).collect();
     let mut volumes = Vec::new();
     for Matched { set, content } in matched {
@@ -78,7 +79,7 @@ pub(crate) fn new_pull_secrets<'a>(
     spec: &'a SpecView<'a>,
     matched: &[Matched<'a>],
 ) -> (Vec<NewEntry<'a>>, Vec<usize>) {
-    let mut taken: FxHashSet<&str> = FxHashSet::default();
+    let mut taken: BTreeSet<&str> = BTreeSet::default();
     let own = spec.pull_secrets().unwrap_or_default().iter().enumerate();
     let repeated =
         own.filter(|(_, secret)| !taken.insert(secret.value.name())).map(|(position, _)| position).collect();
@@ -126,7 +127,7 @@ pub(crate) fn differing_volumes(spec: &SpecView<'_>, matched: &[Matched<'_>]) ->
     let own = spec.volumes().unwrap_or_default();
     let mut warnings = Vec::new();
     for Matched { set, content } in matched {
-        let mut seen = FxHashSet::default();
+        let mut seen = BTreeSet::default();
         for name in content.fragments().flat_map(|fragment| &fragment.volume_refs) {
             let Some(position) = own.iter().position(|volume| volume.value.name() == &**name) else {
                 continue;

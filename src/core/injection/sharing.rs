@@ -1,8 +1,7 @@
 //! Mounts and devices that sidecars share with app containers.
 
 use std::borrow::Cow;
-
-use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::content::Fragment;
 use crate::injection::build::Earlier;
@@ -75,7 +74,7 @@ impl<'a> Sharing<'a> {
         mut add_env: impl FnMut(&Taken<'a>),
     ) {
         let own = fragment.mounts.keys.iter().chain(&fragment.devices.keys).map(|path| &**path);
-        let mut used: FxHashSet<&str> = own.collect();
+        let mut used: BTreeSet<&str> = own.collect();
         if fragment.shares_mounts {
             for SharedMount { mount, env } in &self.mounts {
                 env.iter().for_each(&mut add_env);
@@ -94,7 +93,7 @@ impl<'a> Sharing<'a> {
 /// The container's env by name; of several entries of one name the first counts. Rule: I-VOL-8.
 fn first_of_each_name<'a>(
     container: &'a ContainerView<'a>,
-) -> Result<FxHashMap<Cow<'a, str>, Taken<'a>>, JsonError> {
+) -> Result<BTreeMap<Cow<'a, str>, Taken<'a>>, JsonError> {
     // The last of equal keys stays in a map, so the first has to come last.
     let entries = container.env()?.0.into_iter().rev();
     Ok(entries.map(|entry| Taken::env(container, entry)).map(|taken| (taken.key.clone(), taken)).collect())
