@@ -173,30 +173,26 @@ pub fn push_string(out: &mut String, text: &str) {
 
 /// Appends `text` as the inside of a JSON string.
 pub fn push_escaped(out: &mut String, text: &str) {
-    let mut start = 0;
-    for (index, byte) in text.bytes().enumerate() {
-        let escape = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0..0x20 => {
-                out.push_str(text.get(start..index).unwrap_or_default());
+    let mut rest = text;
+    loop {
+        // What is found there is ASCII, so both ends are character boundaries.
+        let (plain, special) = rest.split_at(cursor::plain_end(rest.as_bytes(), 0));
+        out.push_str(plain);
+        let Some(byte) = special.bytes().next() else { return };
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            control => {
                 out.push_str("\\u00");
-                out.push(char::from(b'0' + (byte >> 4)));
-                out.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
-                start = index + 1;
-                continue;
+                out.push(char::from(b'0' + (control >> 4)));
+                out.push(char::from(b"0123456789abcdef"[usize::from(control & 15)]));
             }
-            _ => continue,
-        };
-        // Escaped bytes are ASCII, so both ends are character boundaries.
-        out.push_str(text.get(start..index).unwrap_or_default());
-        out.push_str(escape);
-        start = index + 1;
+        }
+        rest = special.get(1..).unwrap_or_default();
     }
-    out.push_str(text.get(start..).unwrap_or_default());
 }
 
 /// Appends one token of a JSON Pointer (RFC 6901), escaped for the pointer and for the JSON string it stands in.

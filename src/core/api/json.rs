@@ -15,6 +15,12 @@ pub type Object = Map<String, Value>;
 /// Rule: A-HASH-6.
 pub fn write_text(out: &mut String, text: &str) {
     out.push('"');
+    // Nearly all names and hashes.
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/')) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),

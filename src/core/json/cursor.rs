@@ -443,7 +443,7 @@ fn number_end(bytes: &[u8], at: usize) -> Result<usize, Broken> {
 /// Looks at eight bytes at a time. Flipping the bit of value 2 brings the quote below 0x21 and takes the blank out of there,
 /// so that one comparison finds quotes and control characters; the lowest mark is exact.
 #[inline]
-fn plain_end(bytes: &[u8], mut position: usize) -> usize {
+pub(super) fn plain_end(bytes: &[u8], mut position: usize) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
     while let Some(word) = bytes.get(position..).and_then(|rest| rest.first_chunk::<8>()) {
