@@ -35,3 +35,4 @@ pub mod revision;
 pub mod selector;
 pub mod snapshot;
 pub mod source;
+pub mod validation;

@@ -18,4 +18,6 @@ mod sidecarset;
 #[cfg(test)]
 mod sidecarset_laws;
 #[cfg(test)]
+mod validation;
+#[cfg(test)]
 mod world;
