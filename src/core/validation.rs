@@ -8,6 +8,7 @@ mod allow_list;
 mod canary;
 mod conflicts;
 mod containers;
+mod core_v1;
 mod expressions;
 mod field_ref;
 mod findings;
