@@ -144,6 +144,15 @@ pub fn has_parent_element(path: &str) -> bool {
     path.split('/').any(|element| element == "..")
 }
 
+/// Path and key of a subscripted field path such as `metadata.labels['key']`; `None` if it is not subscripted. The key may
+/// contain brackets.
+///
+/// Rule: A-VAL-34.
+#[must_use]
+pub fn split_subscript(field_path: &str) -> Option<(&str, &str)> {
+    field_path.strip_suffix("']")?.split_once("['").filter(|(path, _)| !path.is_empty())
+}
+
 /// Whether `number` is a file mode, 0 to 0777 octal.
 ///
 /// Rule: A-FMT-6n.

@@ -59,5 +59,14 @@ pub(crate) fn validate(spec: &Value, allow_privileged: bool) -> Output {
     Output { findings, warnings }
 }
 
+/// What is wrong with a label selector at `path`; the empty one is fine here.
+///
+/// Rule: A-VAL-25.
+pub(super) fn check_selector(selector: &Value, path: &str, rule: &'static str) -> Vec<FieldError> {
+    let mut report = Report::default();
+    selectors::check(&At::root(path, selector), rule, &mut report);
+    report.findings
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,17 +4,8 @@ use serde_json::Value;
 
 use super::findings::{Findings, quoted};
 use super::metadata::QUALIFIED_NAME;
-use crate::api::names::{is_annotation_key, is_qualified_name};
+use crate::api::names::{is_annotation_key, is_qualified_name, split_subscript};
 use crate::content::text;
-
-/// Path and key of a subscripted field path such as `metadata.labels['key']`; `None` if it is not subscripted. The key may
-/// contain brackets.
-///
-/// Rule: A-VAL-34.
-pub(super) fn split(field_path: &str) -> Option<(&str, &str)> {
-    let (path, key) = field_path.strip_suffix("']")?.split_once("['")?;
-    (!path.is_empty()).then_some((path, key))
-}
 
 /// The reference of a `transferEnv` entry; the first mistake counts.
 ///
@@ -31,7 +22,7 @@ pub(super) fn validate(reference: &Value, path: &str, findings: &mut Findings) {
         let detail = format!("apiVersion: found {}, must be \"v1\"", quoted(api_version));
         findings.invalid(format!("{path}.fieldPath"), detail, RULE);
     } else {
-        let (is_valid, key) = match split(field_path) {
+        let (is_valid, key) = match split_subscript(field_path) {
             Some(("metadata.labels", key)) => (is_qualified_name(key), key),
             Some(("metadata.annotations", key)) => (is_annotation_key(key), key),
             _ => {

@@ -62,10 +62,13 @@ impl Findings {
         }
     }
 
-    /// Takes in what other rules found.
-    pub(crate) fn extend(&mut self, other: Validation) {
-        let Validation { findings, warnings } = other;
+    /// Takes in findings of other rules.
+    pub(crate) fn extend(&mut self, findings: Vec<FieldError>) {
         self.found.findings.extend(findings);
+    }
+
+    /// Takes in warnings of other rules.
+    pub(crate) fn extend_warnings(&mut self, warnings: Vec<FieldError>) {
         self.found.warnings.extend(warnings);
     }
 

@@ -36,35 +36,26 @@ pub(super) fn validate(metadata: &Value, findings: &mut Findings) {
             "A-VAL-15",
         );
     }
-    validate_labels(&metadata["labels"], "metadata.labels", "A-VAL-16", findings);
+    validate_labels(&metadata["labels"], findings);
     validate_annotations(&metadata["annotations"], "metadata.annotations", "A-VAL-17", findings);
     validate_owners(&metadata["ownerReferences"], findings);
     validate_finalizers(&metadata["finalizers"], findings);
     validate_managed_fields(&metadata["managedFields"], findings);
 }
 
-/// Reports keys and values that no label can have; `false` if there are any.
-///
-/// Rule: A-VAL-16, A-VAL-25.
-pub(super) fn validate_labels(
-    labels: &Value,
-    path: &str,
-    rule: &'static str,
-    findings: &mut Findings,
-) -> bool {
-    let mut valid = true;
+/// Rule: A-VAL-16.
+fn validate_labels(labels: &Value, findings: &mut Findings) {
+    const PATH: &str = "metadata.labels";
     for (key, value) in labels.as_object().into_iter().flatten() {
         if !is_qualified_name(key) {
-            findings.invalid(path, format!("key {}: {QUALIFIED_NAME}", quoted(key)), rule);
-            valid = false;
+            findings.invalid(PATH, format!("key {}: {QUALIFIED_NAME}", quoted(key)), "A-VAL-16");
         }
         if !is_label_value(text(value)) {
             let value = quoted(text(value));
-            findings.invalid(path, format!("value {value} of key {}: {LABEL_VALUE}", quoted(key)), rule);
-            valid = false;
+            let detail = format!("value {value} of key {}: {LABEL_VALUE}", quoted(key));
+            findings.invalid(PATH, detail, "A-VAL-16");
         }
     }
-    valid
 }
 
 /// Rule: A-VAL-17, A-VAL-53.

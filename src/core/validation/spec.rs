@@ -3,9 +3,7 @@
 use serde_json::Value;
 
 use super::findings::{Findings, quoted};
-use super::{
-    ClusterView, Options, Validation, allow_list, containers, core_v1, patches, revision, selector, strategy,
-};
+use super::{ClusterView, Options, allow_list, containers, core_v1, patches, revision, selector, strategy};
 use crate::api::names::is_label_value;
 use crate::content::{items, text};
 
@@ -32,9 +30,9 @@ pub(super) fn validate(set: &Value, cluster: &ClusterView<'_>, options: Options,
         findings.required("spec", detail, "A-VAL-24");
     } else {
         containers::validate(spec, findings);
-        let core_v1::Output { findings: denials, warnings } =
-            core_v1::validate(spec, options.allow_privileged);
-        findings.extend(Validation { findings: denials, warnings });
+        let core_v1::Output { findings: found, warnings } = core_v1::validate(spec, options.allow_privileged);
+        findings.extend(found);
+        findings.extend_warnings(warnings);
     }
     allow_list::validate(set, cluster.allow_list, options.patch_metadata_defaults_allowed, findings);
     patches::validate(&spec["patchPodMetadata"], findings);

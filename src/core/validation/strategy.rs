@@ -3,6 +3,7 @@
 use rustc_hash::FxHashSet;
 use serde_json::Value;
 
+use super::core_v1::check_selector;
 use super::findings::{Findings, quoted};
 use super::selector;
 use crate::api::names::is_percentage;
@@ -74,9 +75,8 @@ fn priority_problem(priority: &Value) -> Option<String> {
                 "matchSelector: must have at least one entry in matchLabels or matchExpressions".to_owned()
             );
         }
-        let mut broken = Findings::new(false);
-        selector::can_be_compiled(&term["matchSelector"], "matchSelector", &mut broken);
-        at(broken.finish().findings.first()?.to_string())
+        let found = check_selector(&term["matchSelector"], "matchSelector", "A-VAL-28");
+        at(found.first()?.to_string())
     };
     let order_problem = |(index, term): (usize, &Value)| {
         text(&term["orderedKey"])

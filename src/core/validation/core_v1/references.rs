@@ -2,7 +2,9 @@
 
 use super::at::At;
 use super::report::Report;
-use crate::api::names::{is_annotation_key, is_file_mode, is_qualified_name, is_unreserved_path};
+use crate::api::names::{
+    is_annotation_key, is_file_mode, is_qualified_name, is_unreserved_path, split_subscript,
+};
 
 /// A relative path as files below a volume have it.
 pub(super) const FILE_PATH: &str = "a relative path without \"..\" that does not begin with \"..\"";
@@ -109,7 +111,7 @@ pub(super) fn check_field(reference: &At<'_, '_>, reader: Reader, report: &mut R
             format!("cannot be read as the apiVersion beside it is {:?}, must be \"v1\"", version.text());
         return report.conflict(&path, detail, RULE);
     }
-    match subscript(path.text()) {
+    match split_subscript(path.text()) {
         Some(("metadata.annotations", key)) if is_annotation_key(key) => {}
         Some(("metadata.labels", key)) if is_qualified_name(key) => {}
         Some(("metadata.annotations" | "metadata.labels", key)) => {
@@ -160,9 +162,4 @@ fn divisors(resource: &str) -> &'static [&'static str] {
         Some(name) if name.starts_with("hugepages-") => &SIZE_DIVISORS,
         _ => &[],
     }
-}
-
-/// Splits `path['key']`; `None` if the text has no such form.
-fn subscript(text: &str) -> Option<(&str, &str)> {
-    text.strip_suffix("']")?.split_once("['").filter(|(path, _)| !path.is_empty())
 }
