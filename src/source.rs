@@ -1,5 +1,6 @@
 //! Where Snapshots come from, and how the newest one reaches admissions.
 
+pub mod cluster;
 pub mod documents;
 pub mod folder;
 pub mod publish;

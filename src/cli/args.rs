@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use sidecarset_core::context::Features;
+use sidecarset_core::validation::Options;
 use tracing::level_filters::LevelFilter;
 
 use crate::telemetry::LogFormat;
@@ -86,10 +87,48 @@ pub struct WebhookArgs {
           value_parser = clap::value_parser!(u8).range(1..=64))]
     pub workers: u8,
 
+    /// Switches.
+    #[command(flatten)]
+    pub judging: JudgingArgs,
+}
+
+/// Switches that change what is injected and which SidecarSets are accepted.
+#[derive(Debug, clap::Args)]
+pub struct JudgingArgs {
     /// Switches, for example SortSidecarContainers=true
     #[arg(long, env = "SIDECARSET_FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "",
           value_parser = parse_feature_gates)]
-    pub feature_gates: Features,
+    pub feature_gates: Gates,
+
+    /// Refuse SidecarSets that are legal and surely wrong, instead of warning
+    #[arg(long, env = "SIDECARSET_STRICT_VALIDATION")]
+    pub strict_validation: bool,
+
+    /// Whether SidecarSets may have privileged containers
+    #[arg(long, env = "SIDECARSET_ALLOW_PRIVILEGED", value_name = "BOOL", default_value_t = true,
+          action = clap::ArgAction::Set)]
+    pub allow_privileged: bool,
+}
+
+impl JudgingArgs {
+    /// The flags of validation. Rule: A-API-P2, A-API-P3. Decision: D-12.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            strict: self.strict_validation,
+            patch_metadata_defaults_allowed: self.feature_gates.patch_metadata_defaults_allowed,
+            allow_privileged: self.allow_privileged,
+        }
+    }
+}
+
+/// Values of the feature gates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gates {
+    /// Those that change what is injected.
+    pub features: Features,
+    /// A missing allow list allows every annotation (A-API-P2).
+    pub patch_metadata_defaults_allowed: bool,
 }
 
 /// What the commands on files have in common.
@@ -107,10 +146,9 @@ pub struct FileArgs {
     #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
     pub namespace: String,
 
-    /// Switches, for example SortSidecarContainers=true
-    #[arg(long, env = "SIDECARSET_FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "",
-          value_parser = parse_feature_gates)]
-    pub feature_gates: Features,
+    /// Switches.
+    #[command(flatten)]
+    pub judging: JudgingArgs,
 }
 
 /// Arguments of `sidecarset inject`.
@@ -164,8 +202,11 @@ fn parse_level(text: &str) -> Result<LevelFilter, String> {
 /// Names of the gate, ours first; the second is upstream's. Rule: I-CONST-17.
 const SORT_GATES: [&str; 2] = ["SortSidecarContainers", "EnableSortSidecarContainerByName"];
 
-fn parse_feature_gates(text: &str) -> Result<Features, String> {
-    let mut features = Features::default();
+/// Name of the gate, ours and upstream's. Rule: A-API-P2.
+const ALLOW_LIST_GATE: &str = "SidecarSetPatchPodMetadataDefaultsAllowed";
+
+fn parse_feature_gates(text: &str) -> Result<Gates, String> {
+    let mut gates = Gates::default();
     for gate in text.split(',').map(str::trim).filter(|gate| !gate.is_empty()) {
         let (name, value) =
             gate.split_once('=').ok_or_else(|| format!("{gate:?} has no value; write {gate}=true"))?;
@@ -174,15 +215,18 @@ fn parse_feature_gates(text: &str) -> Result<Features, String> {
             "false" => false,
             _ => return Err(format!("{name} is {value:?}; it can be true or false")),
         };
-        if !SORT_GATES.contains(&name) {
+        if SORT_GATES.contains(&name) {
+            gates.features.sort_sidecar_containers = value;
+        } else if name == ALLOW_LIST_GATE {
+            gates.patch_metadata_defaults_allowed = value;
+        } else {
             let [ours, upstreams] = SORT_GATES;
             return Err(format!(
-                "unknown gate {name:?}; known is {ours} (upstream's name {upstreams} is accepted)"
+                "unknown gate {name:?}; known are {ours} (upstream's name {upstreams} is accepted) and {ALLOW_LIST_GATE}"
             ));
         }
-        features.sort_sidecar_containers = value;
     }
-    Ok(features)
+    Ok(gates)
 }
 
 #[cfg(test)]
@@ -200,20 +244,23 @@ mod tests {
     fn gates_are_known_by_both_names() {
         for gate in SORT_GATES {
             let on = parse_feature_gates(&format!("{gate}=true")).expect("known");
-            assert!(on.sort_sidecar_containers);
+            assert!(on.features.sort_sidecar_containers);
             assert!(
                 !parse_feature_gates(&format!("{gate}=true,{gate}=False"))
                     .expect("known")
+                    .features
                     .sort_sidecar_containers
             );
         }
-        assert_eq!(parse_feature_gates(""), Ok(Features::default()));
+        assert_eq!(parse_feature_gates(""), Ok(Gates::default()));
+        let on = parse_feature_gates("SidecarSetPatchPodMetadataDefaultsAllowed=true").expect("known");
+        assert!(on.patch_metadata_defaults_allowed && !on.features.sort_sidecar_containers);
     }
 
     #[test]
     fn wrong_gates_say_what_would_be_right() {
         for (text, hint) in [
-            ("Nope=true", "known is SortSidecarContainers"),
+            ("Nope=true", "known are SortSidecarContainers"),
             ("SortSidecarContainers", "=true"),
             ("SortSidecarContainers=1", "true or false"),
         ] {

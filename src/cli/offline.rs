@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sidecarset_core::admission::Request;
 use sidecarset_core::context::{Context, Features, FirstPod};
 use sidecarset_core::snapshot::Snapshot;
+use sidecarset_core::validation::Options;
 
 use crate::source::documents::{self, kind_of};
 use crate::source::folder::{self, Files, Problem};
@@ -17,11 +18,11 @@ use crate::source::folder::{self, Files, Problem};
 /// # Errors
 ///
 /// Every finding in every file, a line each.
-pub(super) fn load_snapshot(dir: &Path) -> Result<Snapshot, String> {
-    let parts = Files::read(dir).and_then(|files| folder::load(&files));
-    let parts =
-        parts.map_err(|problems| format!("--sidecarsets {}:{}", dir.display(), list_problems(&problems)))?;
-    Ok(Snapshot::new(parts))
+pub(super) fn load_snapshot(dir: &Path, options: Options) -> Result<Snapshot, String> {
+    let loaded = Files::read(dir).and_then(|files| folder::load(&files, options));
+    let loaded =
+        loaded.map_err(|problems| format!("--sidecarsets {}:{}", dir.display(), list_problems(&problems)))?;
+    Ok(Snapshot::new(loaded.parts))
 }
 
 fn list_problems(problems: &[Problem]) -> String {

@@ -33,6 +33,7 @@ pub mod pod;
 pub mod resources;
 pub mod revision;
 pub mod selector;
+pub mod set_admission;
 pub mod snapshot;
 pub mod source;
 pub mod validation;

@@ -71,7 +71,7 @@ pub struct Revisions<'a> {
 impl<'a> Revisions<'a> {
     /// Indexes revisions; all are of the namespace in which revisions are kept (I-CONST-15).
     #[must_use]
-    pub fn new(revisions: &'a [Value]) -> Self {
+    pub fn new(revisions: impl IntoIterator<Item = &'a Value>) -> Self {
         let mut index = Self::default();
         for revision in revisions {
             let labels = &revision["metadata"]["labels"];

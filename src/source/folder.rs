@@ -1,4 +1,4 @@
-//! SidecarSets, Namespaces and ControllerRevisions from the YAML and JSON files of a folder.
+//! SidecarSets, Namespaces, ControllerRevisions and the allow list from the YAML and JSON files of a folder.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,8 +9,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sidecarset_core::api::keys;
+use sidecarset_core::field::FieldError;
+use sidecarset_core::set_admission::is_conflict;
 use sidecarset_core::snapshot::{SidecarSet, SnapshotParts, UnlistedNamespaces};
+use sidecarset_core::validation::{self, ALLOW_LIST_CONFIG_MAP, Options, StoredSets, Validation};
 
+use super::cluster::StoredCluster;
 use super::documents::{self, kind_of};
 
 /// Largest file that is read, so that a file put there by mistake cannot eat the memory.
@@ -115,30 +119,41 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("cannot read the file: {error}"))
 }
 
-/// Makes the parts of a Snapshot from the files.
+/// What a folder holds, defaulted and validated.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The parts of a Snapshot.
+    pub parts: SnapshotParts,
+    /// What validation reads.
+    pub cluster: StoredCluster,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads the documents of the files as admission would: each set is decoded, defaulted, and validated against all the others.
+///
+/// In a folder no set comes before the other, and a cluster holds conflicting sets too if they are older than the rules or came at
+/// the same time. So a conflict between two sets is a warning here, unless validation is strict.
 ///
 /// # Errors
 ///
 /// Every finding in every file.
-pub fn load(files: &Files) -> Result<SnapshotParts, Vec<Problem>> {
+///
+/// Decision: D-10, D-12.
+pub fn load(files: &Files, options: Options) -> Result<Loaded, Vec<Problem>> {
     let mut loader = Loader::default();
     for (file, bytes) in &files.0 {
         loader.file(file, bytes);
     }
-    let Loader { sets, namespaces, revisions, problems, first_seen: _ } = loader;
-    if problems.is_empty() {
-        let unlisted_namespaces = UnlistedNamespaces::HaveNameLabel;
-        Ok(SnapshotParts { sets, namespaces, revisions, revision_namespace: None, unlisted_namespaces })
-    } else {
-        Err(problems)
-    }
+    loader.finish(options)
 }
 
 #[derive(Default)]
-struct Loader {
-    sets: Vec<SidecarSet>,
+struct Loader<'f> {
+    sets: Vec<(Place<'f>, SidecarSet)>,
     namespaces: Vec<(String, Vec<(String, String)>)>,
     revisions: Vec<Value>,
+    allow_list: Option<Value>,
     problems: Vec<Problem>,
     /// Where each kind and name was seen first.
     first_seen: BTreeMap<(&'static str, String), String>,
@@ -154,14 +169,26 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    fn problem(&self, detail: String) -> Problem {
+        let detail = match self.item {
+            Some(n) => format!("items[{n}]: {detail}"),
+            None => detail,
+        };
+        Problem { file: self.file.to_owned(), document: Some(self.document), detail }
+    }
+
+    fn of_set(&self, name: &str, finding: &FieldError) -> Problem {
+        self.problem(format!("SidecarSet {name:?}: {finding}"))
+    }
+
     fn describe(&self) -> String {
         let item = self.item.map(|n| format!(", items[{n}]")).unwrap_or_default();
         format!("{}, document {}{item}", self.file.display(), self.document)
     }
 }
 
-impl Loader {
-    fn file(&mut self, file: &Path, bytes: &[u8]) {
+impl<'f> Loader<'f> {
+    fn file(&mut self, file: &'f Path, bytes: &[u8]) {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
@@ -180,35 +207,61 @@ impl Loader {
     }
 
     fn problem(&mut self, place: Place<'_>, detail: String) {
-        let detail = match place.item {
-            Some(n) => format!("items[{n}]: {detail}"),
-            None => detail,
-        };
-        let Place { file, document, item: _ } = place;
-        self.problems.push(Problem { file: file.to_owned(), document: Some(document), detail });
+        self.problems.push(place.problem(detail));
     }
 
-    fn document(&mut self, place: Place<'_>, document: Value) {
+    /// Validates each set against all of them.
+    fn finish(self, options: Options) -> Result<Loaded, Vec<Problem>> {
+        let Self { sets, namespaces, revisions, allow_list, mut problems, first_seen: _ } = self;
+        let stored = StoredSets::new(sets.iter().map(|(_, set)| set.document()));
+        let cluster = StoredCluster { sets: stored, revisions: revisions.clone(), allow_list };
+        let mut warnings = Vec::new();
+        for (place, set) in &sets {
+            let document = set.document();
+            let Validation { findings, warnings: warned } =
+                cluster.view(document, |view| validation::create(document, view, options));
+            let is_warning = |finding: &&FieldError| !options.strict && is_conflict(finding);
+            let (conflicts, findings): (Vec<_>, Vec<_>) = findings.iter().partition(is_warning);
+            problems.extend(findings.into_iter().map(|finding| place.of_set(set.name(), finding)));
+            let warned = conflicts.into_iter().chain(&warned);
+            warnings.extend(warned.map(|warning| place.of_set(set.name(), warning)));
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let parts = SnapshotParts {
+            sets: sets.into_iter().map(|(_, set)| set).collect(),
+            namespaces,
+            revisions,
+            revision_namespace: None,
+            unlisted_namespaces: UnlistedNamespaces::HaveNameLabel,
+        };
+        Ok(Loaded { parts, cluster, warnings })
+    }
+
+    fn document(&mut self, place: Place<'f>, document: Value) {
         match kind_of(&document) {
             ("apps.kruise.io/v1beta1" | "apps.kruise.io/v1alpha1", "SidecarSet") => {
                 self.set(place, &document)
             }
             ("v1", "Namespace") => self.namespace(place, &document),
             ("apps/v1", "ControllerRevision") => self.revision(place, document),
-            (_, "List" | "SidecarSetList" | "NamespaceList" | "ControllerRevisionList") => {
+            ("v1", "ConfigMap") => self.config_map(place, document),
+            (_, "List" | "SidecarSetList" | "NamespaceList" | "ControllerRevisionList" | "ConfigMapList") => {
                 self.list(place, document);
             }
             (version, kind) => {
                 let detail = format!(
                     "apiVersion {version:?}, kind {kind:?} has no place here; allowed are SidecarSet \
-                     (apps.kruise.io/v1beta1 or v1alpha1), Namespace (v1), ControllerRevision (apps/v1) and List (v1)"
+                     (apps.kruise.io/v1beta1 or v1alpha1), Namespace (v1), ControllerRevision (apps/v1), ConfigMap (v1) \
+                     {ALLOW_LIST_CONFIG_MAP} and List (v1)"
                 );
                 self.problem(place, detail);
             }
         }
     }
 
-    fn list(&mut self, place: Place<'_>, mut list: Value) {
+    fn list(&mut self, place: Place<'f>, mut list: Value) {
         if place.item.is_some() {
             return self.problem(place, "a List inside a List; put its items into the outer one".to_owned());
         }
@@ -250,14 +303,12 @@ impl Loader {
         }
     }
 
-    fn set(&mut self, place: Place<'_>, document: &Value) {
+    fn set(&mut self, place: Place<'f>, document: &Value) {
         let Some(name) = self.name(place, "SidecarSet", document, "") else { return };
         match SidecarSet::from_file_document(document) {
-            Ok(set) => self.sets.push(set),
+            Ok(set) => self.sets.push((place, set)),
             Err(findings) => {
-                for finding in findings {
-                    self.problem(place, format!("SidecarSet {name:?}: {finding}"));
-                }
+                self.problems.extend(findings.iter().map(|finding| place.of_set(&name, finding)));
             }
         }
     }
@@ -292,6 +343,20 @@ impl Loader {
         let scope = format!("{namespace}/");
         if self.name(place, "ControllerRevision", &document, &scope).is_some() {
             self.revisions.push(document);
+        }
+    }
+
+    /// The allow list, which is kept in one ConfigMap; others have no place here. Rule: A-API-P5.
+    fn config_map(&mut self, place: Place<'_>, mut document: Value) {
+        let Some(name) = self.name(place, "ConfigMap", &document, "") else { return };
+        if name == ALLOW_LIST_CONFIG_MAP {
+            self.allow_list = document.get_mut("data").map(Value::take);
+        } else {
+            let detail = format!(
+                "metadata.name: found {name:?}; the only ConfigMap that is read is {ALLOW_LIST_CONFIG_MAP:?}, the list of \
+                 annotations that sets may put on Pods"
+            );
+            self.problem(place, detail);
         }
     }
 }

@@ -2,22 +2,14 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
-use sidecarset::server::{self, RequestLimits};
-use sidecarset::source::folder::{self, Files};
-use sidecarset::tls;
-use sidecarset::tls::accept::{self, ConnectionLimits};
-use sidecarset::tls::resolver::CurrentCertificate;
-use sidecarset::tls::source::{Keeper, PairFolder};
-use sidecarset_core::snapshot::Snapshot;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
+use sidecarset::server::RequestLimits;
+use sidecarset::source::folder::Files;
 
 use crate::admission;
-use crate::support::{connect, mk_empty_state, mk_pair, mount_secret, rest_of};
+use crate::support::{exchange, mk_empty_state, publish_files, serve_tls};
 
 /// Rule: I-RESP-1, I-RESP-2, I-RESP-3, I-RESP-4, I-UPD-2, I-UPD-3.
 #[tokio::test]
@@ -42,29 +34,11 @@ async fn recorded_reviews_get_their_answers() {
 /// Serves the SidecarSets of the fixtures for as long as the test runs.
 async fn start() -> (SocketAddr, CertificateDer<'static>) {
     let state = mk_empty_state(RequestLimits::default());
-    let files = Files::read(&admission::sidecarsets()).expect("readable");
-    state.published.publish(Snapshot::new(folder::load(&files).expect("good")));
-    let certs = tempfile::tempdir().expect("temporary folder");
-    let pair = mk_pair(None);
-    mount_secret(certs.path(), "1", &pair.leaf_pem, &pair.key_pem);
-    let current = Arc::new(CurrentCertificate::default());
-    Keeper::new(Box::new(PairFolder::new(certs.path())), Arc::clone(&current)).check().expect("a good pair");
-    let config = tls::server_config(current).expect("TLS");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    let (app, forever) = (server::app(state), std::future::pending());
-    tokio::spawn(accept::serve(listener, config, app, ConnectionLimits::default(), forever));
-    (address, pair.ca_der)
+    publish_files(&state, &Files::read(&admission::sidecarsets()).expect("readable"));
+    serve_tls(state).await
 }
 
-/// Head and body of the answer, on a connection of its own.
+/// Head and body of the answer.
 async fn post(address: SocketAddr, ca: &CertificateDer<'static>, body: &[u8]) -> String {
-    let mut stream = connect(address, ca, &[b"http/1.1"]).await.expect("connected");
-    let head = format!(
-        "POST /mutate-pod?timeout=10s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(&[head.as_bytes(), body].concat()).await.expect("sent");
-    String::from_utf8(rest_of(&mut stream).await).expect("text")
+    exchange(address, ca, "POST /mutate-pod?timeout=10s", "application/json", body).await
 }

@@ -11,5 +11,7 @@ mod folder;
 mod layering;
 mod process;
 mod router;
+mod sidecarset_api;
 mod socket;
 mod support;
+mod wire;
