@@ -3,8 +3,9 @@
 use rustc_hash::FxHashSet;
 use serde_json::Value;
 
+use super::expressions::{self, Patterns};
+use super::field_ref;
 use super::findings::{Findings, quoted};
-use super::{expressions, field_ref};
 use crate::content::{items, text};
 
 /// The longest name of a container, in bytes.
@@ -14,6 +15,7 @@ const MAX_NAME: usize = 63;
 ///
 /// Rule: A-VAL-31, A-VAL-32, A-VAL-33, A-VAL-35, A-VAL-36.
 pub(super) fn validate(spec: &Value, findings: &mut Findings) {
+    let mut patterns = Patterns::default();
     for (index, container) in items(&spec["initContainers"]).enumerate() {
         let policy = &container["resourcesPolicy"];
         if policy.is_object() {
@@ -25,7 +27,7 @@ pub(super) fn validate(spec: &Value, findings: &mut Findings) {
                 );
                 findings.invalid(&*path, detail, "A-VAL-35");
             }
-            expressions::validate(container, &path, findings);
+            expressions::validate(container, &path, &mut patterns, findings);
         }
     }
     for (index, container) in items(&spec["containers"]).enumerate() {
@@ -38,7 +40,8 @@ pub(super) fn validate(spec: &Value, findings: &mut Findings) {
             }
         }
         if container["resourcesPolicy"].is_object() {
-            expressions::validate(container, &format!("spec[{index}].resourcesPolicy"), findings);
+            let path = format!("spec[{index}].resourcesPolicy");
+            expressions::validate(container, &path, &mut patterns, findings);
         }
     }
     validate_upgrades(spec, findings);

@@ -1,6 +1,7 @@
 //! `resourcesPolicy`: the pattern of the target containers and the four expressions.
 
 use regex::Regex;
+use rustc_hash::FxHashMap;
 use serde_json::Value as Json;
 
 use super::findings::{Findings, quoted};
@@ -9,11 +10,29 @@ use crate::content::text;
 use crate::resources::expr::{ExprError, Expression, Value};
 use crate::resources::{Field, first_reason, variable_of};
 
+/// Patterns that were compiled before in the same set, each with what is wrong with it. Compiling is what costs most here, and
+/// containers of a set tend to have the same.
+#[derive(Debug, Default)]
+pub(super) struct Patterns<'v>(FxHashMap<&'v str, Option<String>>);
+
+impl<'v> Patterns<'v> {
+    /// Why a pattern is no regular expression; `None` if it is one.
+    fn problem(&mut self, pattern: &'v str) -> Option<&str> {
+        let compile = || Regex::new(pattern).err().map(|error| first_reason(&error));
+        self.0.entry(pattern).or_insert_with(compile).as_deref()
+    }
+}
+
 /// The policy of one container, `path` being the policy's own.
 ///
 /// Rule: A-VAL-36, A-VAL-37, A-VAL-38.
 /// Decision: D-28.
-pub(super) fn validate(container: &Json, path: &str, findings: &mut Findings) {
+pub(super) fn validate<'v>(
+    container: &'v Json,
+    path: &str,
+    patterns: &mut Patterns<'v>,
+    findings: &mut Findings,
+) {
     const RULE: &str = "A-VAL-37";
     let policy = &container["resourcesPolicy"];
     let has_entries =
@@ -31,9 +50,8 @@ pub(super) fn validate(container: &Json, path: &str, findings: &mut Findings) {
     let pattern_path = format!("{path}.targetContainersNameRegex");
     if pattern.is_empty() {
         findings.required(pattern_path, "must be given; \".*\" finds every container", RULE);
-    } else if let Err(error) = Regex::new(pattern) {
-        let detail =
-            format!("found {}, must be a regular expression: {}", quoted(pattern), first_reason(&error));
+    } else if let Some(problem) = patterns.problem(pattern) {
+        let detail = format!("found {}, must be a regular expression: {problem}", quoted(pattern));
         findings.invalid(pattern_path, detail, "A-VAL-38");
     }
     let expressions = &policy["resourcesExpr"];
