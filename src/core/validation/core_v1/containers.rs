@@ -93,10 +93,7 @@ pub(super) fn check_init<'v>(
                 }
             }
         }
-        let resize = container.child("resizePolicy");
-        if !resize.list().is_empty() {
-            report.conflict(&resize, "may not be given for an init container", "A-CORE-93");
-        }
+        check_init_resize_policy(&container.child("resizePolicy"), is_sidecar, report);
     }
 }
 
@@ -158,5 +155,25 @@ fn check_init_restart_policy(policy: &At<'_, '_>, report: &mut Report) {
     if matches!(policy.text(), "OnFailure" | "Never") {
         let detail = format!("restartPolicy {} is refused by older versions of Kubernetes", policy.text());
         report.warn(policy, detail, RULE);
+    }
+}
+
+/// Newer Kubernetes resizes native sidecars too.
+///
+/// Rule: A-CORE-93.
+/// Decision: D-16.
+fn check_init_resize_policy(policies: &At<'_, '_>, is_sidecar: bool, report: &mut Report) {
+    const RULE: &str = "A-CORE-93";
+    if policies.list().is_empty() {
+        return;
+    }
+    if is_sidecar {
+        report.warn(
+            policies,
+            "resizePolicy of a native sidecar is refused by older versions of Kubernetes",
+            RULE,
+        );
+    } else {
+        report.conflict(policies, "may be given for an init container only with restartPolicy: Always", RULE);
     }
 }

@@ -80,10 +80,8 @@ fn is_domain(text: &str) -> bool {
         && !text.starts_with('.')
         && !text.contains(is_forbidden);
     let alphanumeric = |c: char| c.is_ascii_alphanumeric();
-    let is_dns = text.split('.').all(|part| {
-        part.starts_with(alphanumeric)
-            && part.ends_with(alphanumeric)
-            && part.chars().all(|c| alphanumeric(c) || c == '-')
-    });
+    let is_dns = text.starts_with(alphanumeric)
+        && text.ends_with(alphanumeric)
+        && text.chars().all(|c| alphanumeric(c) || matches!(c, '.' | '-'));
     text.len() <= MAX_DOMAIN && (is_net_bios || is_dns)
 }

@@ -12,7 +12,8 @@ const BYTE: &str = "from 0 to 255";
 const MAX_ISCSI_NAME: usize = 64;
 /// The longest tenant of a quobyte volume, in bytes.
 const MAX_TENANT: usize = 64;
-const IQN: &str = "an iSCSI name: \"iqn.<year>-<month>.<domain>:<name>\", \"eui.<16 characters>\" or \"naa.<32 characters>\"";
+const IQN: &str =
+    "\"iqn.<year>-<month>.<domain>:<name>\", \"eui.<16 characters>\" or \"naa.<32 characters>\"";
 const CACHING_MODES: [&str; 3] = ["None", "ReadOnly", "ReadWrite"];
 const DISK_KINDS: [&str; 3] = ["Shared", "Dedicated", "Managed"];
 
@@ -113,7 +114,7 @@ fn is_iscsi_name(text: &str) -> bool {
     let is_id = |prefix: &str, length: usize| {
         let rest = text.strip_prefix(prefix).map(str::chars).and_then(|mut rest| {
             let any = rest.next()?;
-            (any != '\n').then(|| rest.as_str())
+            (any != '\n').then_some(rest.as_str())
         });
         rest.is_some_and(|id| id.len() == length && id.bytes().all(|b| b.is_ascii_alphanumeric()))
     };
