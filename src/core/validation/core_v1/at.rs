@@ -7,6 +7,9 @@ use serde_json::Value;
 use crate::api::decode::quantity_text;
 use crate::api::quantity::Quantity;
 
+/// Up to so many members are searched one after the other.
+const FEW_MEMBERS: usize = 8;
+
 /// A value and how one gets there. `null` is absent. `'v` is the life of the JSON, `'p` that of the places above.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At<'v, 'p> {
@@ -147,7 +150,12 @@ impl<'v, 'p> At<'v, 'p> {
     }
 
     fn member(&self, name: &str) -> Option<&'v Value> {
-        present(self.value.and_then(|value| value.get(name)))
+        let map = self.value.and_then(Value::as_object)?;
+        // Hashing a name takes longer than looking at a few, and most objects here have few.
+        if map.len() <= FEW_MEMBERS {
+            return present(map.iter().find(|(member, _)| *member == name).map(|(_, value)| value));
+        }
+        present(map.get(name))
     }
 }
 

@@ -95,7 +95,10 @@ pub(super) fn check<'v>(volumes: &At<'v, '_>, report: &mut Report) -> Volumes<'v
 /// Rule: A-CORE-12, A-CORE-13.
 /// Decision: D-17.
 fn check_source(volume: &At<'_, '_>, report: &mut Report) -> VolumeKind {
-    let mut sources = SOURCES.iter().filter(|(member, _)| volume.child(member).is_present());
+    let position = |name| SOURCES.iter().position(|(member, _)| *member == name);
+    let mut positions: Vec<_> = volume.member_names().filter_map(position).collect();
+    positions.sort_unstable();
+    let mut sources = positions.into_iter().filter_map(|position| SOURCES.get(position));
     let Some((first, _)) = sources.next() else {
         let Some(unknown) = volume.member_names().find(|name| *name != "name") else {
             report.required(volume, "a source such as emptyDir: {}", "A-CORE-12");
