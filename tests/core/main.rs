@@ -20,4 +20,8 @@ mod sidecarset_laws;
 #[cfg(test)]
 mod validation;
 #[cfg(test)]
+mod validation_laws;
+#[cfg(test)]
+mod validation_tables;
+#[cfg(test)]
 mod world;

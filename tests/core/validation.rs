@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 use sidecarset_core::api::{convert, decode};
+use sidecarset_core::defaulting;
 use sidecarset_core::revision::Revisions;
 use sidecarset_core::snapshot::DEFAULT_REVISION_NAMESPACE;
 use sidecarset_core::validation::{self, ClusterView, Options, StoredSets, Validation};
@@ -132,6 +133,26 @@ fn differences(record: &Record) -> String {
         told.extend(ours.findings.iter().map(|finding| format!("      {finding}\n")));
     }
     told
+}
+
+/// What the recording allows stays allowed when it is defaulted, and defaulted again. Sets without an update type are left
+/// out: as long as it is absent, nothing of the update strategy is checked (A-VAL-30).
+#[test]
+fn what_is_allowed_stays_allowed_when_defaulted_twice() {
+    let records = RECORDED.lines().map(|line| serde_json::from_str::<Record>(line).unwrap());
+    let mut judged = 0;
+    let has_type = |record: &Record| {
+        record.object["spec"]["updateStrategy"]["type"].as_str().is_some_and(|kind| !kind.is_empty())
+    };
+    let allowed = |record: &Record| record.upstream.allowed && record.deviation.is_none();
+    for mut record in records.filter(|record| allowed(record) && has_type(record)) {
+        for _ in 0..2 {
+            defaulting::apply(&mut record.object);
+            assert_eq!(answer(&record).unwrap().findings, [], "{}", record.name);
+        }
+        judged += 1;
+    }
+    assert_eq!(judged, 830);
 }
 
 /// Every record of `tests/conformance/sidecarset/validate.jsonl`.
