@@ -265,3 +265,79 @@ fn comparable_object(map: &Object, ty: &Type) -> json::Object {
     });
     members.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn mk_set(number: usize, selector: Value, namespace: Value) -> Value {
+        json!({"metadata": {"name": format!("s{number}")}, "spec": {
+            "selector": {"matchLabels": selector}, "namespaceSelector": {"matchLabels": namespace},
+            "containers": [{"name": "agent"}],
+            "volumes": [{"name": "v", "hostPath": {"path": format!("/{number}")}}, {"name": "w", "emptyDir": {}}],
+        }})
+    }
+
+    /// How many of 2,000 sets with the same names are compared with one more: by what tells them apart.
+    #[test]
+    fn few_sets_of_many_are_compared() {
+        let by_label =
+            |n: usize| mk_set(n, json!({"app": format!("a{n}"), "tier": "x"}), json!({"env": "prod"}));
+        let by_namespace = |n: usize| {
+            mk_set(n, json!({"app": "web"}), json!({"kubernetes.io/metadata.name": format!("n{n}")}))
+        };
+        let by_both = |n: usize| {
+            mk_set(n, json!({"app": format!("a{}", n % 50)}), json!({"team": format!("t{}", n / 50)}))
+        };
+        let mut everywhere = mk_set(3000, json!({"app": "other"}), Value::Null);
+        everywhere["spec"]["namespaceSelector"] = Value::Null;
+        let worlds: [(&str, &dyn Fn(usize) -> Value, Value, usize); 6] = [
+            ("other label", &by_label, by_label(3000), 0),
+            ("same label", &by_label, by_label(7), 1),
+            ("other namespace", &by_namespace, by_namespace(3000), 0),
+            ("same namespace", &by_namespace, by_namespace(7), 1),
+            ("every namespace, other label", &by_namespace, everywhere, 0),
+            ("label and namespace", &by_both, by_both(7), 40),
+        ];
+        for (what, mk, new, most) in worlds {
+            let sets: Vec<Value> = (0..2000).map(mk).collect();
+            let stored = StoredSets::new(&sets);
+            assert_eq!(stored.len(), 2000);
+            for groups in stored.groups.iter().filter(|groups| !groups.is_empty()) {
+                for group in groups.values() {
+                    let compared = group.candidates(&Reach::of(&new)).count();
+                    assert!(compared <= most, "{what}: {compared}");
+                }
+            }
+        }
+    }
+
+    /// Rule: A-VAL-85, A-EDGE-43.
+    #[test]
+    fn volumes_are_equal_as_upstream_decodes_them() {
+        let same = [
+            (json!({"emptyDir": {}}), json!({"emptyDir": {"medium": ""}})),
+            (json!({"emptyDir": {}}), json!({"emptyDir": {"sizeLimit": null}, "hostPath": null})),
+            (json!({"secret": {"secretName": "s", "items": null}}), json!({"secret": {"secretName": "s"}})),
+            (
+                json!({"nfs": {"server": "s", "path": "/"}}),
+                json!({"nfs": {"path": "/", "readOnly": false, "server": "s"}}),
+            ),
+        ];
+        let different = [
+            (json!({"emptyDir": {}}), json!({"hostPath": {"path": "/"}})),
+            (json!({"hostPath": {"path": "/"}}), json!({"hostPath": {"path": "/", "type": ""}})),
+            (json!({"emptyDir": {"sizeLimit": "1G"}}), json!({"emptyDir": {"sizeLimit": "1000M"}})),
+            (json!({"secret": {"items": []}}), json!({"secret": {}})),
+            (json!({"future": {"a": 1}}), json!({"future": {"a": 2}})),
+        ];
+        for (one, other) in same {
+            assert_eq!(definition(&one), definition(&other));
+        }
+        for (one, other) in different {
+            assert_ne!(definition(&one), definition(&other));
+        }
+    }
+}
