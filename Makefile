@@ -74,20 +74,24 @@ check: $(CARGO_DENY) ## formatting, lints, docs, licences and bans, layering, ge
 	if echo "$$tree" | grep -E '^(axum|clap|hyper|kube|rustls|tokio|tower|tracing)([ -]|$$)'; then \
 		echo 'sidecarset-core must not depend on the crates above: decide in the core, do in the shell' >&2; exit 1; fi
 	@echo 'generated files are as committed'
-	@$(MAKE) --no-print-directory generate CLI_PAGE='$(TARGET_DIR)/cli.md'
+	@$(MAKE) --no-print-directory generate CLI_PAGE='$(TARGET_DIR)/cli.md' CRD='$(TARGET_DIR)/crd.yaml'
 	@diff -u docs/cli.md '$(TARGET_DIR)/cli.md' || { echo 'docs/cli.md is stale: run make generate and commit it' >&2; exit 1; }
+	@diff -u manifests/crd.yaml '$(TARGET_DIR)/crd.yaml' || { echo 'manifests/crd.yaml is stale: run make generate and commit it' >&2; exit 1; }
 	@echo 'check: all good'
 
 # The environment is emptied because the help text shows the values of variables that are set.
 CLI_PAGE ?= docs/cli.md
-generate: ## write what is generated: docs/cli.md, from the program's own help
-	@echo 'generate: write $(CLI_PAGE)'
+CRD ?= manifests/crd.yaml
+generate: ## write what is generated: docs/cli.md, from the program's own help, and manifests/crd.yaml
+	@echo 'generate: write $(CLI_PAGE) and $(CRD)'
 	$(CARGO) build --locked --bin sidecarset
 	@{ printf '# Command line\n\n<!-- Written by `make generate` from the program'"'"'s own help. -->\n'; \
-	for command in webhook inject; do \
+	for command in webhook inject explain lint crd; do \
 		help=$$(env -i '$(TARGET_DIR)/debug/sidecarset' $$command --help) || exit 1; \
 		printf '\n## sidecarset %s\n\n```text\n%s\n```\n' "$$command" "$$help"; \
 	done; } | sed 's/ *$$//' > '$(CLI_PAGE)'
+	@{ printf '# Written by `make generate`: what `sidecarset crd` prints.\n'; \
+	env -i '$(TARGET_DIR)/debug/sidecarset' crd; } > '$(CRD)'
 
 bench: ## run the benchmarks, about ten minutes; docs/performance.md says how to read them
 	@echo 'bench: the rules by themselves, then the webhook against a server with a fixed answer'

@@ -1,6 +1,7 @@
 //! The command line: one module a command. Exit codes: 0 done, 1 findings (something was denied), 2 cannot run.
 
 pub mod args;
+pub mod crd;
 pub mod explain;
 pub mod inject;
 mod offline;
@@ -30,6 +31,7 @@ pub fn main() -> ExitCode {
             Ok(config) => serve::run(config, &mut printer),
             Err(error) => printer.cannot_run(&error),
         },
+        Command::Crd(args) => crd::run(&args, &mut printer),
         Command::Explain(args) => explain::run(&args, &mut std::io::stdin().lock(), &mut printer),
         Command::Inject(args) => inject::run(&args, &mut std::io::stdin().lock(), &mut printer),
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use sidecarset_core::api::names::is_dns_label;
 use sidecarset_core::context::Features;
 use sidecarset_core::validation::Options;
 use tracing::level_filters::LevelFilter;
@@ -29,6 +30,8 @@ pub enum Command {
     Inject(InjectArgs),
     /// Tell which SidecarSets the Pods of a file get, and why or why not
     Explain(ExplainArgs),
+    /// Print the CustomResourceDefinition of SidecarSet
+    Crd(CrdArgs),
 }
 
 /// Arguments of `sidecarset webhook`.
@@ -173,6 +176,33 @@ pub struct ExplainArgs {
     /// How to tell it
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: ExplainOutput,
+}
+
+/// Arguments of `sidecarset crd`.
+#[derive(Debug, clap::Args)]
+pub struct CrdArgs {
+    /// Service of the webhook, which converts between the two versions of the API
+    #[arg(long, value_name = "NAMESPACE/NAME", default_value = "sidecarset-system/sidecarset-webhook",
+          value_parser = parse_service)]
+    pub service: ServiceName,
+}
+
+/// A Service with its namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+fn parse_service(text: &str) -> Result<ServiceName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if is_dns_label(namespace) && is_dns_label(name) => {
+            Ok(ServiceName { namespace: namespace.to_owned(), name: name.to_owned() })
+        }
+        _ => Err("write it as NAMESPACE/NAME, for example sidecarset-system/sidecarset-webhook".to_owned()),
+    }
 }
 
 /// What `sidecarset explain` prints.

@@ -18,6 +18,7 @@ pub mod api;
 pub mod compile;
 pub mod content;
 pub mod context;
+pub mod crd;
 pub mod defaulting;
 mod draw;
 pub mod explain;
