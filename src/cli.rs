@@ -4,6 +4,7 @@ pub mod args;
 pub mod crd;
 pub mod explain;
 pub mod inject;
+pub mod lint;
 mod offline;
 pub mod printer;
 pub mod serve;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
         },
         Command::Crd(args) => crd::run(&args, &mut printer),
         Command::Explain(args) => explain::run(&args, &mut std::io::stdin().lock(), &mut printer),
+        Command::Lint(args) => lint::run(&args, &mut std::io::stdin().lock(), &mut printer),
         Command::Inject(args) => inject::run(&args, &mut std::io::stdin().lock(), &mut printer),
     }
 }

@@ -3,5 +3,6 @@
 pub mod cluster;
 pub mod documents;
 pub mod folder;
+pub mod located;
 pub mod publish;
 pub mod reload;

@@ -30,6 +30,8 @@ pub enum Command {
     Inject(InjectArgs),
     /// Tell which SidecarSets the Pods of a file get, and why or why not
     Explain(ExplainArgs),
+    /// Check SidecarSets in files as the webhook would, and tell what is legal and surely wrong
+    Lint(LintArgs),
     /// Print the CustomResourceDefinition of SidecarSet
     Crd(CrdArgs),
 }
@@ -176,6 +178,34 @@ pub struct ExplainArgs {
     /// How to tell it
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: ExplainOutput,
+}
+
+/// Arguments of `sidecarset lint`.
+#[derive(Debug, clap::Args)]
+pub struct LintArgs {
+    /// File with SidecarSets as YAML or JSON, or a folder of such files; - reads standard input. Namespaces, ControllerRevisions and the
+    /// ConfigMap kruise-configuration are taken into account, other kinds are skipped
+    #[arg(short, long, value_name = "FILE")]
+    pub filename: PathBuf,
+
+    /// How to tell it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: LintOutput,
+
+    /// Switches.
+    #[command(flatten)]
+    pub judging: JudgingArgs,
+}
+
+/// What `sidecarset lint` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LintOutput {
+    /// For people: each finding with its line.
+    Text,
+    /// For programs: a list with one object a finding.
+    Json,
+    /// For code scanning: SARIF 2.1.0.
+    Sarif,
 }
 
 /// Arguments of `sidecarset crd`.

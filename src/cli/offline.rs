@@ -25,7 +25,7 @@ pub(super) fn load_snapshot(dir: &Path, options: Options) -> Result<Snapshot, St
     Ok(Snapshot::new(loaded.parts))
 }
 
-fn list_problems(problems: &[Problem]) -> String {
+pub(super) fn list_problems(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
@@ -59,6 +59,7 @@ pub(super) fn parse_input(file: &Path, text: &str) -> Result<Vec<Value>, String>
                 file: file.to_owned(),
                 document: Some(error.document),
                 detail: error.detail,
+                ..Problem::default()
             }),
         }
     }

@@ -54,6 +54,33 @@ pub fn definition(service: ConversionService<'_>) -> Value {
     })
 }
 
+/// What to read about a field, for whoever has it wrong: the description of the nearest member that has one, or where `kubectl explain`
+/// describes what is core/v1's. `None` if there is nothing to say.
+#[must_use]
+pub fn hint(path: &str) -> Option<String> {
+    let names: Vec<&str> = path.split('.').map(|step| step.split('[').next().unwrap_or_default()).collect();
+    let mut schema = &schema::of(&SIDECARSET_V1BETA1);
+    let mut told = None;
+    for (depth, name) in names.iter().enumerate() {
+        if schema["type"] == "array" {
+            schema = &schema["items"];
+        }
+        let member = &schema["properties"][*name];
+        let opaque = schema["x-kubernetes-preserve-unknown-fields"] == true;
+        if member.is_null() && opaque {
+            let list = names.get(1..depth)?.join(".");
+            let rest = names.get(depth..)?.join(".");
+            return Some(format!("kubectl explain pod.spec.{list}.{rest}"));
+        }
+        let Some(description) = member["description"].as_str() else { break };
+        told = Some((names.get(..=depth)?.join("."), description));
+        schema = member;
+    }
+    // `spec` alone says nothing that helps.
+    told.filter(|(member, _)| member != "spec")
+        .map(|(member, description)| format!("{member}: {description}"))
+}
+
 /// What `kubectl get --field-selector` can ask for, besides the name. Upstream has none of them.
 const SELECTABLE: [&str; 4] = [
     ".spec.updateStrategy.type",
@@ -99,6 +126,26 @@ mod tests {
         assert_eq!(told, [("v1alpha1", true, false), ("v1beta1", true, true)]);
         let service = &definition["spec"]["conversion"]["webhook"]["clientConfig"]["service"];
         assert_eq!(service, &json!({"namespace": "ns", "name": "svc", "port": 443, "path": "/convert"}));
+    }
+
+    #[test]
+    fn hints_tell_about_the_nearest_member() {
+        let starts = |path: &str, start: &str| {
+            let hint = hint(path).unwrap_or_default();
+            assert!(hint.starts_with(start), "{path}: {hint}");
+        };
+        starts(
+            "spec.selector.matchExpressions[0].operator",
+            "spec.selector.matchExpressions.operator: In, NotIn",
+        );
+        starts(
+            "spec.containers[0].resourcesPolicy.unknown",
+            "spec.containers.resourcesPolicy: Compute its resources",
+        );
+        starts("spec.containers[0].ports[1].name", "kubectl explain pod.spec.containers.ports.name");
+        starts("spec.volumes[0].secret.secretName", "kubectl explain pod.spec.volumes.secret.secretName");
+        assert_eq!(hint("spec"), None);
+        assert_eq!(hint("metadata.name"), None);
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod hot_upgrade;
 mod index;
 pub mod injection;
 pub mod json;
+pub mod lint;
 pub mod matching;
 pub mod patch;
 pub mod pod;

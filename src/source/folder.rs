@@ -23,12 +23,20 @@ const LARGEST_FILE: u64 = 64 << 20;
 const DEEPEST: usize = 8;
 
 /// One thing that is wrong with the folder.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The file, or the folder itself.
     pub file: PathBuf,
     /// Number of the document in the file, from 1.
     pub document: Option<usize>,
+    /// Position in the document if that is a List.
+    pub item: Option<usize>,
+    /// Line and column, both from 1, where the text itself cannot be read.
+    pub position: Option<(u64, u64)>,
+    /// Name of the SidecarSet that it is about.
+    pub set: Option<String>,
+    /// The rule that says so, of a SidecarSet; `detail` is its text then.
+    pub finding: Option<FieldError>,
     /// For people: field, what was found, what would be right.
     pub detail: String,
 }
@@ -38,6 +46,12 @@ impl fmt::Display for Problem {
         write!(f, "{}: ", self.file.display())?;
         if let Some(document) = self.document {
             write!(f, "document {document}: ")?;
+        }
+        if let Some(item) = self.item {
+            write!(f, "items[{item}]: ")?;
+        }
+        if let Some(set) = &self.set {
+            write!(f, "SidecarSet {set:?}: ")?;
         }
         f.write_str(&self.detail)
     }
@@ -63,7 +77,7 @@ impl Files {
 
     fn add_folder(&mut self, dir: &Path, depth: usize, problems: &mut Vec<Problem>) {
         let mut problem = |file: &Path, detail: String| {
-            problems.push(Problem { file: file.to_owned(), document: None, detail });
+            problems.push(Problem { file: file.to_owned(), detail, ..Problem::default() });
         };
         if depth == 0 {
             return problem(
@@ -92,10 +106,28 @@ impl Files {
                     Ok(bytes) => {
                         self.0.insert(path, bytes);
                     }
-                    Err(detail) => problems.push(Problem { file: path, document: None, detail }),
+                    Err(detail) => problems.push(Problem { file: path, detail, ..Problem::default() }),
                 }
             }
         }
+    }
+
+    /// One text that was read elsewhere, under a name for messages.
+    #[must_use]
+    pub fn of_text(name: &Path, text: Vec<u8>) -> Self {
+        Self(BTreeMap::from([(name.to_owned(), text)]))
+    }
+
+    /// The content of a file, `None` if it is not among them.
+    #[must_use]
+    pub fn content(&self, file: &Path) -> Option<&[u8]> {
+        self.0.get(file).map(Vec::as_slice)
+    }
+
+    /// Number of files.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Changes when any name or content changes.
@@ -128,6 +160,24 @@ pub struct Loaded {
     pub cluster: StoredCluster,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Problem>,
+    /// Where each set of the parts is from, in their order.
+    pub origins: Vec<Origin>,
+}
+
+/// The place in the files that a set is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    file: PathBuf,
+    document: usize,
+    item: Option<usize>,
+}
+
+impl Origin {
+    /// A problem with a field of the set of this place.
+    #[must_use]
+    pub fn about(&self, set: &str, finding: &FieldError) -> Problem {
+        Place { file: &self.file, document: self.document, item: self.item }.of_set(set, finding)
+    }
 }
 
 /// Reads the documents of the files as admission would: each set is decoded, defaulted, and validated against all the others.
@@ -141,15 +191,31 @@ pub struct Loaded {
 ///
 /// Decision: D-10, D-12.
 pub fn load(files: &Files, options: Options) -> Result<Loaded, Vec<Problem>> {
-    let mut loader = Loader::default();
+    let (loaded, problems) = inspect(files, options, OtherKinds::AreProblems);
+    if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+}
+
+/// What is done with documents of kinds that a folder of SidecarSets has no use for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherKinds {
+    /// They are there by mistake.
+    AreProblems,
+    /// They are meant for somebody else.
+    AreSkipped,
+}
+
+/// As [`load`], but what is good is there also if something else is not.
+#[must_use]
+pub fn inspect(files: &Files, options: Options, other_kinds: OtherKinds) -> (Loaded, Vec<Problem>) {
+    let mut loader = Loader::new(other_kinds);
     for (file, bytes) in &files.0 {
         loader.file(file, bytes);
     }
     loader.finish(options)
 }
 
-#[derive(Default)]
 struct Loader<'f> {
+    other_kinds: OtherKinds,
     sets: Vec<(Place<'f>, SidecarSet)>,
     namespaces: Vec<(String, Vec<(String, String)>)>,
     revisions: Vec<Value>,
@@ -170,15 +236,22 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn problem(&self, detail: String) -> Problem {
-        let detail = match self.item {
-            Some(n) => format!("items[{n}]: {detail}"),
-            None => detail,
-        };
-        Problem { file: self.file.to_owned(), document: Some(self.document), detail }
+        Problem {
+            file: self.file.to_owned(),
+            document: Some(self.document),
+            item: self.item,
+            detail,
+            ..Problem::default()
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin { file: self.file.to_owned(), document: self.document, item: self.item }
     }
 
     fn of_set(&self, name: &str, finding: &FieldError) -> Problem {
-        self.problem(format!("SidecarSet {name:?}: {finding}"))
+        let set = Some(name.to_owned());
+        Problem { set, finding: Some(finding.clone()), ..self.problem(finding.to_string()) }
     }
 
     fn describe(&self) -> String {
@@ -188,20 +261,35 @@ impl Place<'_> {
 }
 
 impl<'f> Loader<'f> {
+    fn new(other_kinds: OtherKinds) -> Self {
+        Self {
+            other_kinds,
+            sets: Vec::new(),
+            namespaces: Vec::new(),
+            revisions: Vec::new(),
+            allow_list: None,
+            problems: Vec::new(),
+            first_seen: BTreeMap::new(),
+        }
+    }
+
     fn file(&mut self, file: &'f Path, bytes: &[u8]) {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
                 let detail =
                     format!("not UTF-8 from byte {} on; save the file as UTF-8", error.valid_up_to());
-                return self.problems.push(Problem { file: file.to_owned(), document: None, detail });
+                return self.problems.push(Problem { file: file.to_owned(), detail, ..Problem::default() });
             }
         };
         for (index, document) in documents::parse(text).into_iter().enumerate() {
             let place = Place { file, document: index + 1, item: None };
             match document {
                 Ok(document) => self.document(place, document),
-                Err(error) => self.problem(place, error.detail),
+                Err(error) => {
+                    let position = error.position;
+                    self.problems.push(Problem { position, ..place.problem(error.detail) });
+                }
             }
         }
     }
@@ -211,8 +299,9 @@ impl<'f> Loader<'f> {
     }
 
     /// Validates each set against all of them.
-    fn finish(self, options: Options) -> Result<Loaded, Vec<Problem>> {
-        let Self { sets, namespaces, revisions, allow_list, mut problems, first_seen: _ } = self;
+    fn finish(self, options: Options) -> (Loaded, Vec<Problem>) {
+        let Self { other_kinds: _, sets, namespaces, revisions, allow_list, mut problems, first_seen: _ } =
+            self;
         let stored = StoredSets::new(sets.iter().map(|(_, set)| set.document()));
         let cluster = StoredCluster { sets: stored, revisions: revisions.clone(), allow_list };
         let mut warnings = Vec::new();
@@ -226,17 +315,15 @@ impl<'f> Loader<'f> {
             let warned = conflicts.into_iter().chain(&warned);
             warnings.extend(warned.map(|warning| place.of_set(set.name(), warning)));
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let (origins, sets) = sets.into_iter().map(|(place, set)| (place.origin(), set)).unzip();
         let parts = SnapshotParts {
-            sets: sets.into_iter().map(|(_, set)| set).collect(),
+            sets,
             namespaces,
             revisions,
             revision_namespace: None,
             unlisted_namespaces: UnlistedNamespaces::HaveNameLabel,
         };
-        Ok(Loaded { parts, cluster, warnings })
+        (Loaded { parts, cluster, warnings, origins }, problems)
     }
 
     fn document(&mut self, place: Place<'f>, document: Value) {
@@ -249,6 +336,9 @@ impl<'f> Loader<'f> {
             ("v1", "ConfigMap") => self.config_map(place, document),
             (_, "List" | "SidecarSetList" | "NamespaceList" | "ControllerRevisionList" | "ConfigMapList") => {
                 self.list(place, document);
+            }
+            (_, kind)
+                if self.other_kinds == OtherKinds::AreSkipped && !kind.eq_ignore_ascii_case("SidecarSet") => {
             }
             (version, kind) => {
                 let detail = format!(
@@ -351,7 +441,7 @@ impl<'f> Loader<'f> {
         let Some(name) = self.name(place, "ConfigMap", &document, "") else { return };
         if name == ALLOW_LIST_CONFIG_MAP {
             self.allow_list = document.get_mut("data").map(Value::take);
-        } else {
+        } else if self.other_kinds == OtherKinds::AreProblems {
             let detail = format!(
                 "metadata.name: found {name:?}; the only ConfigMap that is read is {ALLOW_LIST_CONFIG_MAP:?}, the list of \
                  annotations that sets may put on Pods"

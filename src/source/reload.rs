@@ -60,7 +60,7 @@ impl FolderSource {
         let loaded = files.and_then(|files| folder::load(&files, self.options));
         self.tried = Some((content, loaded.is_ok()));
         match loaded {
-            Ok(Loaded { parts, cluster, warnings }) => {
+            Ok(Loaded { parts, cluster, warnings, origins: _ }) => {
                 for warning in warnings {
                     tracing::warn!(%warning, "a SidecarSet is accepted and probably not meant as it is");
                 }

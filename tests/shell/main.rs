@@ -9,6 +9,7 @@ mod explain;
 mod fixtures;
 mod folder;
 mod layering;
+mod lint;
 mod process;
 mod router;
 mod sidecarset_api;

@@ -60,10 +60,8 @@ fn property(ty: &'static Type, member: &Member, required: bool) -> Value {
         ("volumes", _) => json!({"x-kubernetes-preserve-unknown-fields": true}),
         (_, kind) => of_kind(kind),
     };
-    if *ty == LABEL_SELECTOR || *ty == LABEL_SELECTOR_REQUIREMENT {
-        if let Kind::List(_) = member.kind {
-            schema["x-kubernetes-list-type"] = "atomic".into();
-        }
+    if (*ty == LABEL_SELECTOR || *ty == LABEL_SELECTOR_REQUIREMENT) && matches!(member.kind, Kind::List(_)) {
+        schema["x-kubernetes-list-type"] = "atomic".into();
     }
     if let Some(allowed) = allowed(ty, member.name) {
         schema["enum"] = allowed.into();
