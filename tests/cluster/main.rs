@@ -12,17 +12,22 @@
 
 #[path = "../fixtures/admission.rs"]
 mod admission;
+mod chain;
 mod control_plane;
 mod harness;
 mod injected;
 mod kubectl;
 mod manifests;
+#[path = "../core/normal_form.rs"]
+mod normal_form;
 mod pki;
 mod poll;
 mod programs;
 mod record;
 mod recorder;
 mod replicas;
+mod set_api;
+mod sidecarsets;
 mod supervisor;
 mod verdicts;
 mod webhook;
