@@ -76,22 +76,25 @@ check: $(CARGO_DENY) ## formatting, lints, docs, licences and bans, layering, ge
 	if echo "$$tree" | grep -E '^(axum|clap|hyper|kube|rustls|tokio|tower|tracing)([ -]|$$)'; then \
 		echo 'sidecarset-core must not depend on the crates above: decide in the core, do in the shell' >&2; exit 1; fi
 	@echo 'generated files are as committed'
-	@$(MAKE) --no-print-directory generate CLI_PAGE='$(TARGET_DIR)/cli.md' RULES_PAGE='$(TARGET_DIR)/rules.md'
-	@for page in cli rules; do diff -u "docs/$$page.md" "$(TARGET_DIR)/$$page.md" || \
-		{ echo "docs/$$page.md is stale: run make generate and commit it" >&2; exit 1; }; done
+	@$(MAKE) --no-print-directory generate CLI_PAGE='$(TARGET_DIR)/cli.md' RULES_PAGE='$(TARGET_DIR)/rules.md' CRD='$(TARGET_DIR)/crd.yaml'
+	@for page in docs/cli.md docs/rules.md manifests/crd.yaml; do diff -u "$$page" "$(TARGET_DIR)/$${page##*/}" || \
+		{ echo "$$page is stale: run make generate and commit it" >&2; exit 1; }; done
 	@echo 'check: all good'
 
 # The environment is emptied because the help text shows the values of variables that are set.
 CLI_PAGE ?= docs/cli.md
 RULES_PAGE ?= docs/rules.md
-generate: ## write what is generated: docs/cli.md from the program's own help, docs/rules.md from the ids that code and tests cite
-	@echo 'generate: write $(CLI_PAGE) and $(RULES_PAGE)'
+CRD ?= manifests/crd.yaml
+generate: ## write what is generated: docs/cli.md (the program's own help), docs/rules.md (ids that code and tests cite), manifests/crd.yaml
+	@echo 'generate: write $(CLI_PAGE), $(RULES_PAGE) and $(CRD)'
 	$(CARGO) build --locked --bin sidecarset
 	@{ printf '# Command line\n\n<!-- Written by `make generate` from the program'"'"'s own help. -->\n'; \
-	for command in webhook inject explain; do \
+	for command in webhook inject explain lint crd; do \
 		help=$$(env -i '$(TARGET_DIR)/debug/sidecarset' $$command --help) || exit 1; \
 		printf '\n## sidecarset %s\n\n```text\n%s\n```\n' "$$command" "$$help"; \
 	done; } | sed 's/ *$$//' > '$(CLI_PAGE)'
+	@{ printf '# Written by `make generate`: what `sidecarset crd` prints.\n'; \
+	env -i '$(TARGET_DIR)/debug/sidecarset' crd; } > '$(CRD)'
 	SIDECARSET_RULES_PAGE='$(abspath $(RULES_PAGE))' $(CARGO) test --locked --quiet --test shell -- the_page_of_rules
 
 bench: ## run the benchmarks, about ten minutes; docs/performance.md says how to read them

@@ -1,8 +1,10 @@
 //! The command line: one module a command. Exit codes: 0 done, 1 findings (something was denied), 2 cannot run.
 
 pub mod args;
+pub mod crd;
 pub mod explain;
 pub mod inject;
+pub mod lint;
 mod offline;
 pub mod printer;
 pub mod serve;
@@ -30,7 +32,9 @@ pub fn main() -> ExitCode {
             Ok(config) => serve::run(config, &mut printer),
             Err(error) => printer.cannot_run(&error),
         },
+        Command::Crd(args) => crd::run(&args, &mut printer),
         Command::Explain(args) => explain::run(&args, &mut std::io::stdin().lock(), &mut printer),
+        Command::Lint(args) => lint::run(&args, &mut std::io::stdin().lock(), &mut printer),
         Command::Inject(args) => inject::run(&args, &mut std::io::stdin().lock(), &mut printer),
     }
 }

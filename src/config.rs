@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sidecarset_core::context::Features;
+use sidecarset_core::validation::Options;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::args::WebhookArgs;
@@ -33,6 +34,8 @@ pub struct ServeConfig {
     pub workers: usize,
     /// Switches that change what is injected.
     pub features: Features,
+    /// Flags that change verdicts on SidecarSets.
+    pub validation: Options,
 }
 
 /// Where the serving certificate comes from.
@@ -68,7 +71,7 @@ impl ServeConfig {
             log_format,
             log_level,
             workers,
-            feature_gates,
+            judging,
         } = args;
         if listen == probe_listen && listen.port() != 0 {
             return Err(format!("--probe-listen is {listen}, and so is --listen; give it another port"));
@@ -87,7 +90,8 @@ impl ServeConfig {
             log_format,
             log_level,
             workers: usize::from(workers),
-            features: feature_gates,
+            features: judging.feature_gates.features,
+            validation: judging.options(),
         })
     }
 }

@@ -82,6 +82,41 @@ impl EncodeLabelValue for Operation {
     }
 }
 
+/// Endpoints about SidecarSets themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ApiEndpoint {
+    /// Defaulting.
+    Mutate,
+    /// Validation.
+    Validate,
+    /// Conversion between versions.
+    Convert,
+}
+
+impl ApiEndpoint {
+    /// The word in labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutate => "mutate",
+            Self::Validate => "validate",
+            Self::Convert => "convert",
+        }
+    }
+}
+
+impl EncodeLabelValue for ApiEndpoint {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encoder.write_str(self.as_str())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiLabels {
+    endpoint: ApiEndpoint,
+    verdict: Outcome,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AdmissionLabels {
     operation: Operation,
@@ -93,6 +128,7 @@ struct AdmissionLabels {
 pub struct Metrics {
     registry: Registry,
     admissions: Family<AdmissionLabels, Counter>,
+    api_requests: Family<ApiLabels, Counter>,
     admission_seconds: Histogram,
     admissions_in_flight: Gauge,
     /// Requests that were turned away because too many were in flight.
@@ -120,6 +156,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("sidecarset"),
             admissions: Family::default(),
+            api_requests: Family::default(),
             admission_seconds: Histogram::new(buckets),
             admissions_in_flight: Gauge::default(),
             shed: Counter::default(),
@@ -138,6 +175,11 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("build", "Version of the program", Info::new([("version", version)]));
         r.register("admission_requests", "Admission requests by how they ended", self.admissions.clone());
+        r.register(
+            "api_requests",
+            "Requests about SidecarSets themselves by how they ended",
+            self.api_requests.clone(),
+        );
         r.register(
             "admission_duration_seconds",
             "Time from the request's head to the answer",
@@ -179,6 +221,11 @@ impl Metrics {
         self.admission_seconds.observe(duration.as_secs_f64());
     }
 
+    /// Counts one request about SidecarSets themselves.
+    pub fn api_request(&self, endpoint: ApiEndpoint, verdict: Outcome) {
+        self.api_requests.get_or_create(&ApiLabels { endpoint, verdict }).inc();
+    }
+
     /// Text in the OpenMetrics format, for `/metrics`.
     ///
     /// # Errors
@@ -200,11 +247,13 @@ mod tests {
     fn names_are_the_documented_ones() {
         let metrics = Metrics::new("1.2.3");
         metrics.admission(Operation::Create, Outcome::Patched, Duration::from_micros(30));
+        metrics.api_request(ApiEndpoint::Validate, Outcome::Denied);
         metrics.shed.inc();
         let text = metrics.text(3).expect("text");
         for line in [
             "sidecarset_build_info{version=\"1.2.3\"} 1",
             "sidecarset_admission_requests_total{operation=\"CREATE\",verdict=\"patched\"} 1",
+            "sidecarset_api_requests_total{endpoint=\"validate\",verdict=\"denied\"} 1",
             "sidecarset_admission_duration_seconds_count 1",
             "sidecarset_admission_in_flight 3",
             "sidecarset_admission_shed_total 1",

@@ -1,8 +1,11 @@
 //! The HTTP side: `app(state)` answers the API server, [`probes::app`] the kubelet and Prometheus.
 
+pub mod convert;
+mod intake;
 pub mod pod;
 pub mod probes;
 pub mod review;
+pub mod sidecarset;
 pub mod status;
 
 use std::any::Any;
@@ -11,15 +14,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Version, header};
+use axum::http::{HeaderValue, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{any, post};
 use sidecarset_core::context::{Draw, Features};
+use sidecarset_core::validation::Options;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::metrics::{Metrics, Operation, Outcome};
+use crate::metrics::{ApiEndpoint, Metrics, Operation, Outcome};
 use crate::shutdown::Draining;
 use crate::source::publish::Published;
 
@@ -30,6 +34,8 @@ use status::Failure;
 pub struct RequestLimits {
     /// Largest body, in bytes. Upstream takes 7 MiB, and an UPDATE carries two objects.
     pub body_bytes: usize,
+    /// Largest body of a conversion, in bytes: a list of all sets comes in one.
+    pub conversion_bytes: usize,
     /// Time for a body to arrive.
     pub body_time: Duration,
     /// Time for the whole answer if the request names none; the API server's longest is 30 s.
@@ -42,6 +48,7 @@ impl Default for RequestLimits {
     fn default() -> Self {
         Self {
             body_bytes: 7 << 20,
+            conversion_bytes: 128 << 20,
             body_time: Duration::from_secs(10),
             answer_time: Duration::from_secs(30),
             in_flight: 1024,
@@ -62,6 +69,8 @@ pub struct AppState {
     pub draw: Box<dyn Draw + Send + Sync>,
     /// Switches that change what is injected.
     pub features: Features,
+    /// Flags that change verdicts on SidecarSets.
+    pub validation: Options,
     /// What one request may cost.
     pub limits: RequestLimits,
     slots: Semaphore,
@@ -76,10 +85,11 @@ impl AppState {
         draining: Arc<Draining>,
         draw: Box<dyn Draw + Send + Sync>,
         features: Features,
+        validation: Options,
         limits: RequestLimits,
     ) -> Self {
         let slots = Semaphore::new(limits.in_flight);
-        Self { published, metrics, draining, draw, features, limits, slots }
+        Self { published, metrics, draining, draw, features, validation, limits, slots }
     }
 
     /// Requests being answered now.
@@ -93,6 +103,11 @@ impl AppState {
 pub fn app(state: Arc<AppState>) -> Router {
     let routes = Router::new()
         .route("/mutate-pod", post(pod::mutate).fallback(wrong_method))
+        // Upstream does not look at the method of these (A-WIRE-1).
+        .route("/mutate-apps-kruise-io-sidecarset", any(sidecarset::mutate))
+        .route("/validate-apps-kruise-io-sidecarset", any(sidecarset::validate))
+        .route("/convert", any(convert::convert))
+        .route("/healthz", any(|| async { StatusCode::OK }))
         .fallback(unknown_path)
         .with_state(Arc::clone(&state));
     protect(routes, state)
@@ -110,6 +125,45 @@ pub fn protect(routes: Router, state: Arc<AppState>) -> Router {
     routes
         .layer(CatchPanicLayer::custom(on_panic))
         .layer(middleware::from_fn_with_state(state, close_when_draining))
+}
+
+/// Runs `work`, which may take milliseconds, where it cannot delay the answer for a Pod.
+///
+/// # Errors
+///
+/// HTTP 500 if it panicked; the panic hook has logged where.
+async fn off_the_pod_path<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|_panicked| {
+        Failure::internal("a defect in sidecarset stopped this request; its log says where")
+    })
+}
+
+/// Counts a call of the SidecarSet API and makes its response. Decision: D-22.
+fn finish_api_call(
+    state: &AppState,
+    endpoint: ApiEndpoint,
+    result: Result<(String, Outcome), Failure>,
+) -> Response {
+    match result {
+        Ok((body, outcome)) => {
+            state.metrics.api_request(endpoint, outcome);
+            intake::json(body)
+        }
+        Err(failure) => {
+            let outcome = if failure.is_the_requests_fault() { Outcome::BadRequest } else { Outcome::Failed };
+            state.metrics.api_request(endpoint, outcome);
+            // Not its message: that may quote the body.
+            tracing::warn!(
+                code = failure.code.as_u16(),
+                reason = failure.reason(),
+                endpoint = endpoint.as_str(),
+                "request about SidecarSets not answered"
+            );
+            failure.into_response()
+        }
+    }
 }
 
 /// HTTP/2 has no such header: there the server's GOAWAY at the end of the drain does the same.
@@ -130,6 +184,7 @@ async fn wrong_method(request: Request) -> Response {
 }
 
 async fn unknown_path(request: Request) -> Response {
-    Failure::not_found(format!("{:?} is not served; Pods are reviewed at /mutate-pod", request.uri().path()))
+    Failure::not_found(format!("{:?} is not served; Pods are reviewed at /mutate-pod, SidecarSets at /mutate-apps-kruise-io-sidecarset and \
+         /validate-apps-kruise-io-sidecarset and converted at /convert", request.uri().path()))
         .into_response()
 }

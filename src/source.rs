@@ -1,6 +1,8 @@
 //! Where Snapshots come from, and how the newest one reaches admissions.
 
+pub mod cluster;
 pub mod documents;
 pub mod folder;
+pub mod located;
 pub mod publish;
 pub mod reload;

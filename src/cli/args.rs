@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use sidecarset_core::api::names::is_dns_label;
 use sidecarset_core::context::Features;
+use sidecarset_core::validation::Options;
 use tracing::level_filters::LevelFilter;
 
 use crate::telemetry::LogFormat;
@@ -28,6 +30,10 @@ pub enum Command {
     Inject(InjectArgs),
     /// Tell which SidecarSets the Pods of a file get, and why or why not
     Explain(ExplainArgs),
+    /// Check SidecarSets in files as the webhook would, and tell what is legal and surely wrong
+    Lint(LintArgs),
+    /// Print the CustomResourceDefinition of SidecarSet
+    Crd(CrdArgs),
 }
 
 /// Arguments of `sidecarset webhook`.
@@ -86,10 +92,48 @@ pub struct WebhookArgs {
           value_parser = clap::value_parser!(u8).range(1..=64))]
     pub workers: u8,
 
+    /// Switches.
+    #[command(flatten)]
+    pub judging: JudgingArgs,
+}
+
+/// Switches that change what is injected and which SidecarSets are accepted.
+#[derive(Debug, clap::Args)]
+pub struct JudgingArgs {
     /// Switches, for example SortSidecarContainers=true
     #[arg(long, env = "SIDECARSET_FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "",
           value_parser = parse_feature_gates)]
-    pub feature_gates: Features,
+    pub feature_gates: Gates,
+
+    /// Refuse SidecarSets that are legal and surely wrong, instead of warning
+    #[arg(long, env = "SIDECARSET_STRICT_VALIDATION")]
+    pub strict_validation: bool,
+
+    /// Whether SidecarSets may have privileged containers
+    #[arg(long, env = "SIDECARSET_ALLOW_PRIVILEGED", value_name = "BOOL", default_value_t = true,
+          action = clap::ArgAction::Set)]
+    pub allow_privileged: bool,
+}
+
+impl JudgingArgs {
+    /// The flags of validation. Rule: A-API-P2, A-API-P3. Decision: D-12.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            strict: self.strict_validation,
+            patch_metadata_defaults_allowed: self.feature_gates.patch_metadata_defaults_allowed,
+            allow_privileged: self.allow_privileged,
+        }
+    }
+}
+
+/// Values of the feature gates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gates {
+    /// Those that change what is injected.
+    pub features: Features,
+    /// A missing allow list allows every annotation (A-API-P2).
+    pub patch_metadata_defaults_allowed: bool,
 }
 
 /// What the commands on files have in common.
@@ -107,10 +151,9 @@ pub struct FileArgs {
     #[arg(short, long, value_name = "NAMESPACE", default_value = "default")]
     pub namespace: String,
 
-    /// Switches, for example SortSidecarContainers=true
-    #[arg(long, env = "SIDECARSET_FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "",
-          value_parser = parse_feature_gates)]
-    pub feature_gates: Features,
+    /// Switches.
+    #[command(flatten)]
+    pub judging: JudgingArgs,
 }
 
 /// Arguments of `sidecarset inject`.
@@ -135,6 +178,61 @@ pub struct ExplainArgs {
     /// How to tell it
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: ExplainOutput,
+}
+
+/// Arguments of `sidecarset lint`.
+#[derive(Debug, clap::Args)]
+pub struct LintArgs {
+    /// File with SidecarSets as YAML or JSON, or a folder of such files; - reads standard input. Namespaces, ControllerRevisions and the
+    /// ConfigMap kruise-configuration are taken into account, other kinds are skipped
+    #[arg(short, long, value_name = "FILE")]
+    pub filename: PathBuf,
+
+    /// How to tell it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: LintOutput,
+
+    /// Switches.
+    #[command(flatten)]
+    pub judging: JudgingArgs,
+}
+
+/// What `sidecarset lint` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LintOutput {
+    /// For people: each finding with its line.
+    Text,
+    /// For programs: a list with one object a finding.
+    Json,
+    /// For code scanning: SARIF 2.1.0.
+    Sarif,
+}
+
+/// Arguments of `sidecarset crd`.
+#[derive(Debug, clap::Args)]
+pub struct CrdArgs {
+    /// Service of the webhook, which converts between the two versions of the API
+    #[arg(long, value_name = "NAMESPACE/NAME", default_value = "sidecarset-system/sidecarset-webhook",
+          value_parser = parse_service)]
+    pub service: ServiceName,
+}
+
+/// A Service with its namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+fn parse_service(text: &str) -> Result<ServiceName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if is_dns_label(namespace) && is_dns_label(name) => {
+            Ok(ServiceName { namespace: namespace.to_owned(), name: name.to_owned() })
+        }
+        _ => Err("write it as NAMESPACE/NAME, for example sidecarset-system/sidecarset-webhook".to_owned()),
+    }
 }
 
 /// What `sidecarset explain` prints.
@@ -164,8 +262,11 @@ fn parse_level(text: &str) -> Result<LevelFilter, String> {
 /// Names of the gate, ours first; the second is upstream's. Rule: I-CONST-17.
 const SORT_GATES: [&str; 2] = ["SortSidecarContainers", "EnableSortSidecarContainerByName"];
 
-fn parse_feature_gates(text: &str) -> Result<Features, String> {
-    let mut features = Features::default();
+/// Name of the gate, ours and upstream's. Rule: A-API-P2.
+const ALLOW_LIST_GATE: &str = "SidecarSetPatchPodMetadataDefaultsAllowed";
+
+fn parse_feature_gates(text: &str) -> Result<Gates, String> {
+    let mut gates = Gates::default();
     for gate in text.split(',').map(str::trim).filter(|gate| !gate.is_empty()) {
         let (name, value) =
             gate.split_once('=').ok_or_else(|| format!("{gate:?} has no value; write {gate}=true"))?;
@@ -174,15 +275,18 @@ fn parse_feature_gates(text: &str) -> Result<Features, String> {
             "false" => false,
             _ => return Err(format!("{name} is {value:?}; it can be true or false")),
         };
-        if !SORT_GATES.contains(&name) {
+        if SORT_GATES.contains(&name) {
+            gates.features.sort_sidecar_containers = value;
+        } else if name == ALLOW_LIST_GATE {
+            gates.patch_metadata_defaults_allowed = value;
+        } else {
             let [ours, upstreams] = SORT_GATES;
             return Err(format!(
-                "unknown gate {name:?}; known is {ours} (upstream's name {upstreams} is accepted)"
+                "unknown gate {name:?}; known are {ours} (upstream's name {upstreams} is accepted) and {ALLOW_LIST_GATE}"
             ));
         }
-        features.sort_sidecar_containers = value;
     }
-    Ok(features)
+    Ok(gates)
 }
 
 #[cfg(test)]
@@ -201,20 +305,23 @@ mod tests {
     fn gates_are_known_by_both_names() {
         for gate in SORT_GATES {
             let on = parse_feature_gates(&format!("{gate}=true")).expect("known");
-            assert!(on.sort_sidecar_containers);
+            assert!(on.features.sort_sidecar_containers);
             assert!(
                 !parse_feature_gates(&format!("{gate}=true,{gate}=False"))
                     .expect("known")
+                    .features
                     .sort_sidecar_containers
             );
         }
-        assert_eq!(parse_feature_gates(""), Ok(Features::default()));
+        assert_eq!(parse_feature_gates(""), Ok(Gates::default()));
+        let on = parse_feature_gates("SidecarSetPatchPodMetadataDefaultsAllowed=true").expect("known");
+        assert!(on.patch_metadata_defaults_allowed && !on.features.sort_sidecar_containers);
     }
 
     #[test]
     fn wrong_gates_say_what_would_be_right() {
         for (text, hint) in [
-            ("Nope=true", "known is SortSidecarContainers"),
+            ("Nope=true", "known are SortSidecarContainers"),
             ("SortSidecarContainers", "=true"),
             ("SortSidecarContainers=1", "true or false"),
         ] {

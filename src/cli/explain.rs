@@ -28,7 +28,7 @@ pub fn run(args: &ExplainArgs, input: &mut dyn Read, printer: &mut Printer) -> E
 }
 
 fn explanations(args: &ExplainArgs, input: &mut dyn Read) -> Result<Vec<Explanation>, String> {
-    let snapshot = load_snapshot(&args.file.sidecarsets)?;
+    let snapshot = load_snapshot(&args.file.sidecarsets, args.file.judging.options())?;
     let text = read_input(&args.file.filename, input)?;
     let mut documents = parse_input(&args.file.filename, &text)?;
     let mut explanations = Vec::new();
@@ -41,7 +41,7 @@ fn explanations(args: &ExplainArgs, input: &mut dyn Read) -> Result<Vec<Explanat
             let look = PodLook::from_json(&text)
                 .map_err(|error| format!("{who}: no Pod that can be read: {error}"))?;
             let (request, context) =
-                (offline::creation(namespace), offline::context(args.file.feature_gates));
+                (offline::creation(namespace), offline::context(args.file.judging.feature_gates.features));
             let mut explanation = explain(&request, &look, &snapshot, &context)
                 .map_err(|_| format!("namespace {namespace:?} is not in the folder; add it"))?;
             who.clone_into(&mut explanation.pod);

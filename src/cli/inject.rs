@@ -30,12 +30,12 @@ pub fn run(args: &InjectArgs, input: &mut dyn Read, printer: &mut Printer) -> Ex
 
 /// The text to print, or `None` if a Pod was denied, which has been said by then.
 fn inject(args: &InjectArgs, input: &mut dyn Read, printer: &mut Printer) -> Result<Option<String>, String> {
-    let snapshot = load_snapshot(&args.file.sidecarsets)?;
+    let snapshot = load_snapshot(&args.file.sidecarsets, args.file.judging.options())?;
     let text = read_input(&args.file.filename, input)?;
     let mut documents = parse_input(&args.file.filename, &text)?;
     let mut injector = Injector {
         snapshot: &snapshot,
-        features: args.file.feature_gates,
+        features: args.file.judging.feature_gates.features,
         patches: Vec::new(),
         denied: false,
         printer,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sidecarset_core::admission::Request;
 use sidecarset_core::context::{Context, Features, FirstPod};
 use sidecarset_core::snapshot::Snapshot;
+use sidecarset_core::validation::Options;
 
 use crate::source::documents::{self, kind_of};
 use crate::source::folder::{self, Files, Problem};
@@ -17,14 +18,14 @@ use crate::source::folder::{self, Files, Problem};
 /// # Errors
 ///
 /// Every finding in every file, a line each.
-pub(super) fn load_snapshot(dir: &Path) -> Result<Snapshot, String> {
-    let parts = Files::read(dir).and_then(|files| folder::load(&files));
-    let parts =
-        parts.map_err(|problems| format!("--sidecarsets {}:{}", dir.display(), list_problems(&problems)))?;
-    Ok(Snapshot::new(parts))
+pub(super) fn load_snapshot(dir: &Path, options: Options) -> Result<Snapshot, String> {
+    let loaded = Files::read(dir).and_then(|files| folder::load(&files, options));
+    let loaded =
+        loaded.map_err(|problems| format!("--sidecarsets {}:{}", dir.display(), list_problems(&problems)))?;
+    Ok(Snapshot::new(loaded.parts))
 }
 
-fn list_problems(problems: &[Problem]) -> String {
+pub(super) fn list_problems(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
@@ -58,6 +59,7 @@ pub(super) fn parse_input(file: &Path, text: &str) -> Result<Vec<Value>, String>
                 file: file.to_owned(),
                 document: Some(error.document),
                 detail: error.detail,
+                ..Problem::default()
             }),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -75,7 +74,7 @@ async fn serve_until_signal(
     let certificate = Arc::new(CurrentCertificate::default());
     let draining = Arc::new(Draining::default());
 
-    let source = load_source(&config.sidecarsets, &published, &metrics)?;
+    let source = load_source(&config, &published, &metrics)?;
     let keeper = load_certificate(&config.certificate, &certificate, &metrics)?;
     let tls = tls::server_config(Arc::clone(&certificate) as Arc<_>)
         .map_err(|error| format!("cannot set up TLS: {error}"))?;
@@ -88,6 +87,7 @@ async fn serve_until_signal(
         Arc::clone(&draining),
         draw,
         config.features,
+        config.validation,
         limits,
     ));
 
@@ -140,8 +140,13 @@ async fn bind(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAdd
 }
 
 /// Loads the folder for the first time: what does not load now is an error, not a state to keep.
-fn load_source(dir: &Path, published: &Arc<Published>, metrics: &Metrics) -> Result<FolderSource, String> {
-    let mut source = FolderSource::new(dir.to_owned(), Arc::clone(published));
+fn load_source(
+    config: &ServeConfig,
+    published: &Arc<Published>,
+    metrics: &Metrics,
+) -> Result<FolderSource, String> {
+    let dir = &config.sidecarsets;
+    let mut source = FolderSource::new(dir.clone(), Arc::clone(published), config.validation);
     match source.check() {
         Change::Published(sets) => note_published(sets, metrics),
         Change::Failed(problems) => {

@@ -8,6 +8,8 @@ mod volumes;
 
 use serde_json::Value;
 
+pub(crate) use image::pull_policy;
+
 use crate::api::complete::complete;
 use crate::api::decode;
 use crate::api::json::{Object, created, member, set_if_absent};

@@ -307,10 +307,16 @@ impl FieldExpression {
         if text.is_empty() {
             return None;
         }
-        let variable = if has_word(&text, "memory") { "memory" } else { "cpu" };
-        let program = Expression::compile(&text, &[variable]);
+        let program = Expression::compile(&text, &[variable_of(&text)]);
         Some(Self { text, program })
     }
+}
+
+/// The name of the one variable of an expression.
+///
+/// Rule: I-RES-16, A-EXPR-21.
+pub(crate) fn variable_of(expression: &str) -> &'static str {
+    if has_word(expression, "memory") { "memory" } else { "cpu" }
 }
 
 /// Whether `word` stands in `text` with no ASCII letter, digit or `_` beside it.
@@ -336,7 +342,7 @@ fn quantity_of(target: &Target<'_>, field: Field) -> Result<Option<Quantity>, Re
 }
 
 /// The reason of a regex error without the drawing around it.
-fn first_reason(error: &regex::Error) -> String {
+pub(crate) fn first_reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let reason = text.lines().last().unwrap_or_default();
     reason.strip_prefix("error: ").unwrap_or(reason).to_owned()

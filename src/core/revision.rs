@@ -71,7 +71,7 @@ pub struct Revisions<'a> {
 impl<'a> Revisions<'a> {
     /// Indexes revisions; all are of the namespace in which revisions are kept (I-CONST-15).
     #[must_use]
-    pub fn new(revisions: &'a [Value]) -> Self {
+    pub fn new(revisions: impl IntoIterator<Item = &'a Value>) -> Self {
         let mut index = Self::default();
         for revision in revisions {
             let labels = &revision["metadata"]["labels"];
@@ -85,12 +85,26 @@ impl<'a> Revisions<'a> {
         index
     }
 
+    /// The revision of that name, whomever it belongs to. Rules: I-REV-6, A-VAL-40.
+    pub(crate) fn named(&self, name: &str) -> Option<&'a Value> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The newest revision of a set with that custom version. Rules: I-REV-7, A-VAL-41.
+    pub(crate) fn newest(&self, set: &str, version: &str) -> Option<&'a Value> {
+        self.by_version
+            .get(&(set, version))
+            .into_iter()
+            .flatten()
+            .copied()
+            .max_by_key(|revision| rank(revision))
+    }
+
     /// Rules: I-REV-6, I-REV-7, I-DEF-6.
     fn find(&self, set: &str, wanted: &Wanted<'_>) -> Result<&'a Value, RevisionError> {
         match wanted {
             Wanted::Name(name) => {
-                let found =
-                    *self.by_name.get(name).ok_or_else(|| RevisionError::NotFound((*name).to_owned()))?;
+                let found = self.named(name).ok_or_else(|| RevisionError::NotFound((*name).to_owned()))?;
                 match found["metadata"]["labels"][keys::REVISION_SET_NAME].as_str() {
                     Some(owner) if owner == set => Ok(found),
                     owner => Err(RevisionError::Foreign {
@@ -102,10 +116,7 @@ impl<'a> Revisions<'a> {
                 }
             }
             Wanted::CustomVersion(version) => {
-                let found = self.by_version.get(&(set, *version)).into_iter().flatten().copied();
-                found
-                    .max_by_key(|revision| rank(revision))
-                    .ok_or_else(|| RevisionError::NotFound(set.to_owned()))
+                self.newest(set, version).ok_or_else(|| RevisionError::NotFound(set.to_owned()))
             }
         }
     }

@@ -239,7 +239,8 @@ fn parse_operation(text: &str) -> Result<Operation, Failure> {
     )
 }
 
-fn shorten(text: &str) -> String {
+/// The beginning of a text that may be of any length, for messages and logs.
+pub(super) fn shorten(text: &str) -> String {
     match text.char_indices().nth(LONGEST_DETAIL) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

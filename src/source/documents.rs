@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// A document that cannot be read.
@@ -9,6 +10,8 @@ use serde_json::Value;
 pub struct DocumentError {
     /// Its number in the text, from 1; empty documents do not count.
     pub document: usize,
+    /// Line and column, both from 1, if known.
+    pub position: Option<(u64, u64)>,
     /// For people: line, column and what is wrong there.
     pub detail: String,
 }
@@ -18,6 +21,11 @@ pub struct DocumentError {
 /// Scalars mean what they mean to `kubectl` (YAML 1.1): `yes` and `on` are booleans, `0644` is octal; quoted text is text.
 /// A key that stands twice is an error, anchors and merge keys work, and what aliases expand to is bounded.
 pub fn parse(text: &str) -> Vec<Result<Value, DocumentError>> {
+    parse_as(text)
+}
+
+/// As [`parse`], into another type.
+pub(super) fn parse_as<T: DeserializeOwned>(text: &str) -> Vec<Result<T, DocumentError>> {
     let options = serde_saphyr::options! {
         legacy_octal_numbers: true,
         with_snippet: false,
@@ -31,10 +39,14 @@ pub fn parse(text: &str) -> Vec<Result<Value, DocumentError>> {
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
     };
     let mut reader = Cursor::new(text.as_bytes());
-    serde_saphyr::read_with_options::<_, Value>(&mut reader, options)
+    serde_saphyr::read_with_options::<_, T>(&mut reader, options)
         .enumerate()
         .map(|(index, document)| {
-            document.map_err(|error| DocumentError { document: index + 1, detail: describe(&error) })
+            document.map_err(|error| DocumentError {
+                document: index + 1,
+                position: error.location().map(|location| (location.line(), location.column())),
+                detail: describe(&error),
+            })
         })
         .collect()
 }

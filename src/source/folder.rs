@@ -1,4 +1,4 @@
-//! SidecarSets, Namespaces and ControllerRevisions from the YAML and JSON files of a folder.
+//! SidecarSets, Namespaces, ControllerRevisions and the allow list from the YAML and JSON files of a folder.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,8 +9,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sidecarset_core::api::keys;
+use sidecarset_core::field::FieldError;
+use sidecarset_core::set_admission::is_conflict;
 use sidecarset_core::snapshot::{SidecarSet, SnapshotParts, UnlistedNamespaces};
+use sidecarset_core::validation::{self, ALLOW_LIST_CONFIG_MAP, Options, StoredSets, Validation};
 
+use super::cluster::StoredCluster;
 use super::documents::{self, kind_of};
 
 /// Largest file that is read, so that a file put there by mistake cannot eat the memory.
@@ -19,12 +23,20 @@ const LARGEST_FILE: u64 = 64 << 20;
 const DEEPEST: usize = 8;
 
 /// One thing that is wrong with the folder.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The file, or the folder itself.
     pub file: PathBuf,
     /// Number of the document in the file, from 1.
     pub document: Option<usize>,
+    /// Position in the document if that is a List.
+    pub item: Option<usize>,
+    /// Line and column, both from 1, where the text itself cannot be read.
+    pub position: Option<(u64, u64)>,
+    /// Name of the SidecarSet that it is about.
+    pub set: Option<String>,
+    /// The rule that says so, of a SidecarSet; `detail` is its text then.
+    pub finding: Option<FieldError>,
     /// For people: field, what was found, what would be right.
     pub detail: String,
 }
@@ -34,6 +46,12 @@ impl fmt::Display for Problem {
         write!(f, "{}: ", self.file.display())?;
         if let Some(document) = self.document {
             write!(f, "document {document}: ")?;
+        }
+        if let Some(item) = self.item {
+            write!(f, "items[{item}]: ")?;
+        }
+        if let Some(set) = &self.set {
+            write!(f, "SidecarSet {set:?}: ")?;
         }
         f.write_str(&self.detail)
     }
@@ -59,7 +77,7 @@ impl Files {
 
     fn add_folder(&mut self, dir: &Path, depth: usize, problems: &mut Vec<Problem>) {
         let mut problem = |file: &Path, detail: String| {
-            problems.push(Problem { file: file.to_owned(), document: None, detail });
+            problems.push(Problem { file: file.to_owned(), detail, ..Problem::default() });
         };
         if depth == 0 {
             return problem(
@@ -88,10 +106,28 @@ impl Files {
                     Ok(bytes) => {
                         self.0.insert(path, bytes);
                     }
-                    Err(detail) => problems.push(Problem { file: path, document: None, detail }),
+                    Err(detail) => problems.push(Problem { file: path, detail, ..Problem::default() }),
                 }
             }
         }
+    }
+
+    /// One text that was read elsewhere, under a name for messages.
+    #[must_use]
+    pub fn of_text(name: &Path, text: Vec<u8>) -> Self {
+        Self(BTreeMap::from([(name.to_owned(), text)]))
+    }
+
+    /// The content of a file, `None` if it is not among them.
+    #[must_use]
+    pub fn content(&self, file: &Path) -> Option<&[u8]> {
+        self.0.get(file).map(Vec::as_slice)
+    }
+
+    /// Number of files.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// Changes when any name or content changes.
@@ -115,30 +151,75 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("cannot read the file: {error}"))
 }
 
-/// Makes the parts of a Snapshot from the files.
+/// What a folder holds, defaulted and validated.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The parts of a Snapshot.
+    pub parts: SnapshotParts,
+    /// What validation reads.
+    pub cluster: StoredCluster,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<Problem>,
+    /// Where each set of the parts is from, in their order.
+    pub origins: Vec<Origin>,
+}
+
+/// The place in the files that a set is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    file: PathBuf,
+    document: usize,
+    item: Option<usize>,
+}
+
+impl Origin {
+    /// A problem with a field of the set of this place.
+    #[must_use]
+    pub fn about(&self, set: &str, finding: &FieldError) -> Problem {
+        Place { file: &self.file, document: self.document, item: self.item }.of_set(set, finding)
+    }
+}
+
+/// Reads the documents of the files as admission would: each set is decoded, defaulted, and validated against all the others.
+///
+/// In a folder no set comes before the other, and a cluster holds conflicting sets too if they are older than the rules or came at
+/// the same time. So a conflict between two sets is a warning here, unless validation is strict.
 ///
 /// # Errors
 ///
 /// Every finding in every file.
-pub fn load(files: &Files) -> Result<SnapshotParts, Vec<Problem>> {
-    let mut loader = Loader::default();
+///
+/// Decision: D-10, D-12.
+pub fn load(files: &Files, options: Options) -> Result<Loaded, Vec<Problem>> {
+    let (loaded, problems) = inspect(files, options, OtherKinds::AreProblems);
+    if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+}
+
+/// What is done with documents of kinds that a folder of SidecarSets has no use for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherKinds {
+    /// They are there by mistake.
+    AreProblems,
+    /// They are meant for somebody else.
+    AreSkipped,
+}
+
+/// As [`load`], but what is good is there also if something else is not.
+#[must_use]
+pub fn inspect(files: &Files, options: Options, other_kinds: OtherKinds) -> (Loaded, Vec<Problem>) {
+    let mut loader = Loader::new(other_kinds);
     for (file, bytes) in &files.0 {
         loader.file(file, bytes);
     }
-    let Loader { sets, namespaces, revisions, problems, first_seen: _ } = loader;
-    if problems.is_empty() {
-        let unlisted_namespaces = UnlistedNamespaces::HaveNameLabel;
-        Ok(SnapshotParts { sets, namespaces, revisions, revision_namespace: None, unlisted_namespaces })
-    } else {
-        Err(problems)
-    }
+    loader.finish(options)
 }
 
-#[derive(Default)]
-struct Loader {
-    sets: Vec<SidecarSet>,
+struct Loader<'f> {
+    other_kinds: OtherKinds,
+    sets: Vec<(Place<'f>, SidecarSet)>,
     namespaces: Vec<(String, Vec<(String, String)>)>,
     revisions: Vec<Value>,
+    allow_list: Option<Value>,
     problems: Vec<Problem>,
     /// Where each kind and name was seen first.
     first_seen: BTreeMap<(&'static str, String), String>,
@@ -154,61 +235,123 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    fn problem(&self, detail: String) -> Problem {
+        Problem {
+            file: self.file.to_owned(),
+            document: Some(self.document),
+            item: self.item,
+            detail,
+            ..Problem::default()
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin { file: self.file.to_owned(), document: self.document, item: self.item }
+    }
+
+    fn of_set(&self, name: &str, finding: &FieldError) -> Problem {
+        let set = Some(name.to_owned());
+        Problem { set, finding: Some(finding.clone()), ..self.problem(finding.to_string()) }
+    }
+
     fn describe(&self) -> String {
         let item = self.item.map(|n| format!(", items[{n}]")).unwrap_or_default();
         format!("{}, document {}{item}", self.file.display(), self.document)
     }
 }
 
-impl Loader {
-    fn file(&mut self, file: &Path, bytes: &[u8]) {
+impl<'f> Loader<'f> {
+    fn new(other_kinds: OtherKinds) -> Self {
+        Self {
+            other_kinds,
+            sets: Vec::new(),
+            namespaces: Vec::new(),
+            revisions: Vec::new(),
+            allow_list: None,
+            problems: Vec::new(),
+            first_seen: BTreeMap::new(),
+        }
+    }
+
+    fn file(&mut self, file: &'f Path, bytes: &[u8]) {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
                 let detail =
                     format!("not UTF-8 from byte {} on; save the file as UTF-8", error.valid_up_to());
-                return self.problems.push(Problem { file: file.to_owned(), document: None, detail });
+                return self.problems.push(Problem { file: file.to_owned(), detail, ..Problem::default() });
             }
         };
         for (index, document) in documents::parse(text).into_iter().enumerate() {
             let place = Place { file, document: index + 1, item: None };
             match document {
                 Ok(document) => self.document(place, document),
-                Err(error) => self.problem(place, error.detail),
+                Err(error) => {
+                    let position = error.position;
+                    self.problems.push(Problem { position, ..place.problem(error.detail) });
+                }
             }
         }
     }
 
     fn problem(&mut self, place: Place<'_>, detail: String) {
-        let detail = match place.item {
-            Some(n) => format!("items[{n}]: {detail}"),
-            None => detail,
-        };
-        let Place { file, document, item: _ } = place;
-        self.problems.push(Problem { file: file.to_owned(), document: Some(document), detail });
+        self.problems.push(place.problem(detail));
     }
 
-    fn document(&mut self, place: Place<'_>, document: Value) {
+    /// Validates each set against all of them.
+    fn finish(self, options: Options) -> (Loaded, Vec<Problem>) {
+        let Self { other_kinds: _, sets, namespaces, revisions, allow_list, mut problems, first_seen: _ } =
+            self;
+        let stored = StoredSets::new(sets.iter().map(|(_, set)| set.document()));
+        let cluster = StoredCluster { sets: stored, revisions: revisions.clone(), allow_list };
+        let mut warnings = Vec::new();
+        for (place, set) in &sets {
+            let document = set.document();
+            let Validation { findings, warnings: warned } =
+                cluster.view(document, |view| validation::create(document, view, options));
+            let is_warning = |finding: &&FieldError| !options.strict && is_conflict(finding);
+            let (conflicts, findings): (Vec<_>, Vec<_>) = findings.iter().partition(is_warning);
+            problems.extend(findings.into_iter().map(|finding| place.of_set(set.name(), finding)));
+            let warned = conflicts.into_iter().chain(&warned);
+            warnings.extend(warned.map(|warning| place.of_set(set.name(), warning)));
+        }
+        let (origins, sets) = sets.into_iter().map(|(place, set)| (place.origin(), set)).unzip();
+        let parts = SnapshotParts {
+            sets,
+            namespaces,
+            revisions,
+            revision_namespace: None,
+            unlisted_namespaces: UnlistedNamespaces::HaveNameLabel,
+        };
+        (Loaded { parts, cluster, warnings, origins }, problems)
+    }
+
+    fn document(&mut self, place: Place<'f>, document: Value) {
         match kind_of(&document) {
             ("apps.kruise.io/v1beta1" | "apps.kruise.io/v1alpha1", "SidecarSet") => {
                 self.set(place, &document)
             }
             ("v1", "Namespace") => self.namespace(place, &document),
             ("apps/v1", "ControllerRevision") => self.revision(place, document),
-            (_, "List" | "SidecarSetList" | "NamespaceList" | "ControllerRevisionList") => {
+            ("v1", "ConfigMap") => self.config_map(place, document),
+            (_, "List" | "SidecarSetList" | "NamespaceList" | "ControllerRevisionList" | "ConfigMapList") => {
                 self.list(place, document);
+            }
+            (_, kind)
+                if self.other_kinds == OtherKinds::AreSkipped && !kind.eq_ignore_ascii_case("SidecarSet") => {
             }
             (version, kind) => {
                 let detail = format!(
                     "apiVersion {version:?}, kind {kind:?} has no place here; allowed are SidecarSet \
-                     (apps.kruise.io/v1beta1 or v1alpha1), Namespace (v1), ControllerRevision (apps/v1) and List (v1)"
+                     (apps.kruise.io/v1beta1 or v1alpha1), Namespace (v1), ControllerRevision (apps/v1), ConfigMap (v1) \
+                     {ALLOW_LIST_CONFIG_MAP} and List (v1)"
                 );
                 self.problem(place, detail);
             }
         }
     }
 
-    fn list(&mut self, place: Place<'_>, mut list: Value) {
+    fn list(&mut self, place: Place<'f>, mut list: Value) {
         if place.item.is_some() {
             return self.problem(place, "a List inside a List; put its items into the outer one".to_owned());
         }
@@ -250,14 +393,12 @@ impl Loader {
         }
     }
 
-    fn set(&mut self, place: Place<'_>, document: &Value) {
+    fn set(&mut self, place: Place<'f>, document: &Value) {
         let Some(name) = self.name(place, "SidecarSet", document, "") else { return };
         match SidecarSet::from_file_document(document) {
-            Ok(set) => self.sets.push(set),
+            Ok(set) => self.sets.push((place, set)),
             Err(findings) => {
-                for finding in findings {
-                    self.problem(place, format!("SidecarSet {name:?}: {finding}"));
-                }
+                self.problems.extend(findings.iter().map(|finding| place.of_set(&name, finding)));
             }
         }
     }
@@ -292,6 +433,20 @@ impl Loader {
         let scope = format!("{namespace}/");
         if self.name(place, "ControllerRevision", &document, &scope).is_some() {
             self.revisions.push(document);
+        }
+    }
+
+    /// The allow list, which is kept in one ConfigMap; others have no place here. Rule: A-API-P5.
+    fn config_map(&mut self, place: Place<'_>, mut document: Value) {
+        let Some(name) = self.name(place, "ConfigMap", &document, "") else { return };
+        if name == ALLOW_LIST_CONFIG_MAP {
+            self.allow_list = document.get_mut("data").map(Value::take);
+        } else if self.other_kinds == OtherKinds::AreProblems {
+            let detail = format!(
+                "metadata.name: found {name:?}; the only ConfigMap that is read is {ALLOW_LIST_CONFIG_MAP:?}, the list of \
+                 annotations that sets may put on Pods"
+            );
+            self.problem(place, detail);
         }
     }
 }

@@ -1,23 +1,35 @@
-//! The Snapshot that admissions read, replaced as a whole and never locked.
+//! The Snapshot that admissions read, replaced as a whole and never locked, and beside it what validation reads.
 
 use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
 use sidecarset_core::snapshot::Snapshot;
 
-/// Holds the newest Snapshot. Empty until the first [`publish`](Self::publish).
+use super::cluster::StoredCluster;
+
+/// Holds the newest Snapshot and what belongs to it. Empty until the first [`publish`](Self::publish).
 #[derive(Debug, Default)]
-pub struct Published(ArcSwapOption<Snapshot>);
+pub struct Published {
+    snapshot: ArcSwapOption<Snapshot>,
+    cluster: ArcSwapOption<StoredCluster>,
+}
 
 impl Published {
-    /// Admissions that start from here on read `snapshot`.
-    pub fn publish(&self, snapshot: Snapshot) {
-        self.0.store(Some(Arc::new(snapshot)));
+    /// Admissions that start from here on read `snapshot`, and validation reads `cluster`.
+    pub fn publish(&self, snapshot: Snapshot, cluster: StoredCluster) {
+        self.cluster.store(Some(Arc::new(cluster)));
+        self.snapshot.store(Some(Arc::new(snapshot)));
     }
 
     /// The newest Snapshot, `None` before the first one.
     #[must_use]
     pub fn load(&self) -> Guard<Option<Arc<Snapshot>>> {
-        self.0.load()
+        self.snapshot.load()
+    }
+
+    /// What validation reads, `None` before the first Snapshot.
+    #[must_use]
+    pub fn cluster(&self) -> Option<Arc<StoredCluster>> {
+        self.cluster.load_full()
     }
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sidecarset_core::snapshot::Snapshot;
+use sidecarset_core::validation::Options;
 
-use super::folder::{self, Files, Problem};
+use super::folder::{self, Files, Loaded, Problem};
 use super::publish::Published;
 
 /// What a look at the folder found.
@@ -26,6 +27,7 @@ pub enum Change {
 pub struct FolderSource {
     dir: PathBuf,
     published: Arc<Published>,
+    options: Options,
     /// What was tried last, and whether it is now published. An unreadable folder has its problems as content.
     tried: Option<(Content, bool)>,
 }
@@ -37,13 +39,13 @@ enum Content {
 }
 
 impl FolderSource {
-    /// The folder `dir`; nothing is read yet.
+    /// The folder `dir`, validated with `options`; nothing is read yet.
     #[must_use]
-    pub fn new(dir: PathBuf, published: Arc<Published>) -> Self {
-        Self { dir, published, tried: None }
+    pub fn new(dir: PathBuf, published: Arc<Published>, options: Options) -> Self {
+        Self { dir, published, options, tried: None }
     }
 
-    /// Looks at the folder once: reads it whole, and loads it if anything changed.
+    /// Looks at the folder once: reads it whole, and loads it if anything changed. Warnings of a folder that loads are logged.
     pub fn check(&mut self) -> Change {
         let files = Files::read(&self.dir);
         let content = match &files {
@@ -55,13 +57,16 @@ impl FolderSource {
         {
             return if *good { Change::None } else { Change::StillFailed };
         }
-        let loaded = files.and_then(|files| folder::load(&files));
+        let loaded = files.and_then(|files| folder::load(&files, self.options));
         self.tried = Some((content, loaded.is_ok()));
         match loaded {
-            Ok(parts) => {
+            Ok(Loaded { parts, cluster, warnings, origins: _ }) => {
+                for warning in warnings {
+                    tracing::warn!(%warning, "a SidecarSet is accepted and probably not meant as it is");
+                }
                 let snapshot = Snapshot::new(parts);
                 let sets = snapshot.set_count();
-                self.published.publish(snapshot);
+                self.published.publish(snapshot, cluster);
                 Change::Published(sets)
             }
             Err(problems) => Change::Failed(problems),

@@ -103,6 +103,14 @@ impl ControlPlane {
         answer.and_then(|inner| inner).map_err(|error| format!("{error}\n{}", self.supervisor.log_tail(name)))
     }
 
+    /// Only etcd and an API server, for a test that changes what others rely on.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub(crate) fn without_controllers(name: &str) -> Result<Self, String> {
+        Self::start(name, Network::Shared, Ipv4Addr::LOCALHOST)
+    }
+
     fn start(name: &str, network: Network, address: Ipv4Addr) -> Result<Self, String> {
         let plane = Self::prepare(name, network, address)?;
         plane.start_api_server()?;

@@ -12,6 +12,7 @@
 
 #[path = "../fixtures/admission.rs"]
 mod admission;
+mod chain;
 mod changes;
 mod control_plane;
 mod harness;
@@ -19,6 +20,8 @@ mod injected;
 mod injection;
 mod kubectl;
 mod manifests;
+#[path = "../core/normal_form.rs"]
+mod normal_form;
 mod pki;
 mod poll;
 mod programs;
@@ -26,6 +29,8 @@ mod record;
 mod recorder;
 mod reinvocation;
 mod replicas;
+mod set_api;
+mod sidecarsets;
 mod supervisor;
 mod verdicts;
 mod webhook;

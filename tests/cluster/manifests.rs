@@ -43,6 +43,8 @@ fn an_api_server_takes_every_manifest() {
         "poddisruptionbudget.policy/",
         "configmap/",
         "mutatingwebhookconfiguration.admissionregistration.k8s.io/",
+        "validatingwebhookconfiguration.admissionregistration.k8s.io/",
+        "customresourcedefinition.apiextensions.k8s.io/",
     ] {
         assert!(told.lines().any(|line| line.starts_with(kind)), "no {kind} in:\n{told}");
     }

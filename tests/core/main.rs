@@ -32,4 +32,10 @@ mod sidecarset_laws;
 #[cfg(test)]
 mod tables;
 #[cfg(test)]
+mod validation;
+#[cfg(test)]
+mod validation_laws;
+#[cfg(test)]
+mod validation_tables;
+#[cfg(test)]
 mod world;

@@ -10,7 +10,7 @@ use sidecarset_core::{defaulting, hash};
 
 /// Whether values of a wrong type are drawn too.
 #[derive(Clone, Copy, PartialEq)]
-enum Draw {
+pub(crate) enum Draw {
     Decodable,
     Wild,
 }
@@ -108,7 +108,7 @@ fn beta() -> BoxedStrategy<Value> {
     set_of(&SIDECARSET_V1BETA1, decode::V1BETA1, Draw::Decodable)
 }
 
-fn any_set(draw: Draw) -> BoxedStrategy<Value> {
+pub(crate) fn any_set(draw: Draw) -> BoxedStrategy<Value> {
     prop_oneof![
         set_of(&SIDECARSET_V1BETA1, decode::V1BETA1, draw),
         set_of(&SIDECARSET_V1ALPHA1, decode::V1ALPHA1, draw),

@@ -12,6 +12,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use sidecarset::server::{AppState, RequestLimits};
+use sidecarset::source::cluster::StoredCluster;
 
 use crate::judge::{self, Records, Tally, allowed, denied};
 use crate::support::{connect, mk_state_with, serve_tls};
@@ -47,7 +48,7 @@ async fn run(records: &Records) {
             Some(open) if open.state.features == features => open,
             other => other.insert(Connection::open(mk_state_with(RequestLimits::default(), features)).await),
         };
-        connection.state.published.publish(judge::mk_snapshot(&world));
+        connection.state.published.publish(judge::mk_snapshot(&world), StoredCluster::default());
         for request in judge::requests(&world) {
             let (status, answer) = connection.post(&mk_review(request)).await;
             if request["deviation"] == "I-DEF-44" {

@@ -6,12 +6,10 @@ use std::net::SocketAddr;
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use sidecarset::server::RequestLimits;
-use sidecarset::source::folder::{self, Files};
-use sidecarset_core::snapshot::Snapshot;
-use tokio::io::AsyncWriteExt;
+use sidecarset::source::folder::Files;
 
 use crate::admission;
-use crate::support::{connect, mk_empty_state, rest_of, serve_tls};
+use crate::support::{exchange, mk_empty_state, publish_files, serve_tls};
 
 /// Rule: I-RESP-1, I-RESP-2, I-RESP-3, I-RESP-4, I-UPD-2, I-UPD-3.
 #[tokio::test]
@@ -36,19 +34,11 @@ async fn recorded_reviews_get_their_answers() {
 /// Serves the SidecarSets of the fixtures for as long as the test runs.
 async fn start() -> (SocketAddr, CertificateDer<'static>) {
     let state = mk_empty_state(RequestLimits::default());
-    let files = Files::read(&admission::sidecarsets()).expect("readable");
-    state.published.publish(Snapshot::new(folder::load(&files).expect("good")));
+    publish_files(&state, &Files::read(&admission::sidecarsets()).expect("readable"));
     serve_tls(state).await
 }
 
-/// Head and body of the answer, on a connection of its own.
+/// Head and body of the answer.
 async fn post(address: SocketAddr, ca: &CertificateDer<'static>, body: &[u8]) -> String {
-    let mut stream = connect(address, ca, &[b"http/1.1"]).await.expect("connected");
-    let head = format!(
-        "POST /mutate-pod?timeout=10s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(&[head.as_bytes(), body].concat()).await.expect("sent");
-    String::from_utf8(rest_of(&mut stream).await).expect("text")
+    exchange(address, ca, "POST /mutate-pod?timeout=10s", "application/json", body).await
 }

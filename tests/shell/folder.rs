@@ -8,6 +8,7 @@ use sidecarset::source::folder::{self, Files, Problem};
 use sidecarset::source::publish::Published;
 use sidecarset::source::reload::{Change, FolderSource};
 use sidecarset_core::snapshot::SnapshotParts;
+use sidecarset_core::validation::Options;
 
 use crate::support::{LOG_AGENT, swap_link};
 
@@ -16,7 +17,7 @@ fn named(name: &str) -> String {
 }
 
 fn load(dir: &Path) -> Result<SnapshotParts, Vec<Problem>> {
-    folder::load(&Files::read(dir)?)
+    folder::load(&Files::read(dir)?, Options::default()).map(|loaded| loaded.parts)
 }
 
 /// Loads one file that must not load and returns the problems as text, without the folder's name.
@@ -59,7 +60,8 @@ fn reads_all_kinds_from_all_files() {
 #[test]
 fn an_empty_folder_is_no_error() {
     let dir = tempfile::tempdir().expect("temporary folder");
-    let mut source = FolderSource::new(dir.path().to_owned(), Arc::new(Published::default()));
+    let mut source =
+        FolderSource::new(dir.path().to_owned(), Arc::new(Published::default()), Options::default());
     assert_eq!(source.check(), Change::Published(0));
 }
 
@@ -155,7 +157,7 @@ fn a_bad_change_keeps_the_last_good_state() {
     let file = dir.path().join("a.yaml");
     let published = Arc::new(Published::default());
     let sets = || published.load().as_ref().map(|snapshot| snapshot.set_count());
-    let mut source = FolderSource::new(dir.path().to_owned(), Arc::clone(&published));
+    let mut source = FolderSource::new(dir.path().to_owned(), Arc::clone(&published), Options::default());
 
     fs::write(&file, LOG_AGENT).expect("written");
     assert_eq!(source.check(), Change::Published(1));
@@ -190,7 +192,8 @@ fn a_mounted_config_map_is_followed() {
     };
     generation("..1", named("first"));
     std::os::unix::fs::symlink("..data/sets.yaml", dir.path().join("sets.yaml")).expect("linked");
-    let mut source = FolderSource::new(dir.path().to_owned(), Arc::new(Published::default()));
+    let mut source =
+        FolderSource::new(dir.path().to_owned(), Arc::new(Published::default()), Options::default());
     assert_eq!(source.check(), Change::Published(1), "each file is read once, under its visible name");
     generation("..2", format!("{}---\n{}", named("first"), named("second")));
     assert_eq!(source.check(), Change::Published(2));

@@ -12,8 +12,11 @@ mod folder;
 #[path = "../conformance/injection/judge.rs"]
 mod judge;
 mod layering;
+mod lint;
 mod process;
 mod router;
 mod rules;
+mod sidecarset_api;
 mod socket;
 mod support;
+mod wire;

@@ -14,16 +14,16 @@ use serde_json::{Value, json};
 use sidecarset::server::{self, RequestLimits, probes};
 use tower::ServiceExt;
 
-use crate::support::{mk_empty_state, mk_review, mk_snapshot, mk_state, until};
+use crate::support::{mk_empty_state, mk_review, mk_state, publish, until};
 
 pub(crate) struct Answer {
-    status: StatusCode,
+    pub(crate) status: StatusCode,
     headers: HeaderMap,
     pub(crate) text: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
 
@@ -146,7 +146,7 @@ async fn wrong_method_and_wrong_path() {
         answer.assert_status(405, "MethodNotAllowed", "post an AdmissionReview");
         assert_eq!(answer.headers["allow"], "POST");
     }
-    for path in ["/", "/mutate-pods", "/mutate-pod/", "/healthz", "/%ff"] {
+    for path in ["/", "/mutate-pods", "/mutate-pod/", "/readyz", "/%ff"] {
         let request = Request::post(path).body(Body::empty()).expect("a request");
         let answer = send(server::app(mk_state(RequestLimits::default())), request).await;
         answer.assert_status(404, "NotFound", "/mutate-pod");
@@ -435,7 +435,7 @@ async fn readiness_says_what_is_missing() {
         (503, "[-]snapshot failed\nreadyz check failed\n")
     );
 
-    state.published.publish(mk_snapshot(""));
+    publish(&state, "");
     assert_eq!(probe("/readyz").await.text, "ok");
     let verbose = probe("/readyz?verbose").await.text;
     assert_eq!(verbose, "[+]snapshot ok\n[+]not-draining ok\n[+]certificate ok\nreadyz check passed\n");

@@ -11,7 +11,7 @@ use sidecarset::draw::CountingDraw;
 use sidecarset::metrics::Metrics;
 use sidecarset::server::{self, AppState, RequestLimits};
 use sidecarset::shutdown::Draining;
-use sidecarset::source::folder::{self, Files};
+use sidecarset::source::folder::{self, Files, Loaded};
 use sidecarset::source::publish::Published;
 use sidecarset::tls;
 use sidecarset::tls::accept::{self, ConnectionLimits};
@@ -19,7 +19,8 @@ use sidecarset::tls::resolver::CurrentCertificate;
 use sidecarset::tls::source::{Keeper, PairFolder};
 use sidecarset_core::context::Features;
 use sidecarset_core::snapshot::Snapshot;
-use tokio::io::AsyncReadExt;
+use sidecarset_core::validation::Options;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -43,18 +44,24 @@ spec:
     podInjectPolicy: AfterAppContainer
 ";
 
-/// The Snapshot of a folder with one file.
-pub(crate) fn mk_snapshot(yaml: &str) -> Snapshot {
+/// Publishes a folder with one file.
+pub(crate) fn publish(state: &AppState, yaml: &str) {
     let dir = tempfile::tempdir().expect("temporary folder");
     std::fs::write(dir.path().join("sets.yaml"), yaml).expect("written");
     let files = Files::read(dir.path()).expect("readable");
-    Snapshot::new(folder::load(&files).expect("good"))
+    publish_files(state, &files);
+}
+
+/// Publishes the files of a folder.
+pub(crate) fn publish_files(state: &AppState, files: &Files) {
+    let Loaded { parts, cluster, .. } = folder::load(files, Options::default()).expect("good");
+    state.published.publish(Snapshot::new(parts), cluster);
 }
 
 /// State with the Snapshot of [`LOG_AGENT`].
 pub(crate) fn mk_state(limits: RequestLimits) -> Arc<AppState> {
     let state = mk_empty_state(limits);
-    state.published.publish(mk_snapshot(LOG_AGENT));
+    publish(&state, LOG_AGENT);
     state
 }
 
@@ -71,6 +78,7 @@ pub(crate) fn mk_state_with(limits: RequestLimits, features: Features) -> Arc<Ap
         Arc::new(Draining::default()),
         Box::new(CountingDraw::default()),
         features,
+        Options::default(),
         limits,
     ))
 }
@@ -158,21 +166,6 @@ pub(crate) fn swap_link(dir: &Path, generation: &Path) {
     std::fs::rename(fresh, dir.join("..data")).expect("swapped");
 }
 
-/// Serves on a free port until the test ends; returns its address and the CA that vouches for it.
-pub(crate) async fn serve_tls(state: Arc<AppState>) -> (SocketAddr, CertificateDer<'static>) {
-    let certs = tempfile::tempdir().expect("temporary folder");
-    let pair = mk_pair(None);
-    mount_secret(certs.path(), "1", &pair.leaf_pem, &pair.key_pem);
-    let current = Arc::new(CurrentCertificate::default());
-    Keeper::new(Box::new(PairFolder::new(certs.path())), Arc::clone(&current)).check().expect("a good pair");
-    let config = tls::server_config(current).expect("TLS");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    let (app, forever) = (server::app(state), std::future::pending());
-    tokio::spawn(accept::serve(listener, config, app, ConnectionLimits::default(), forever));
-    (address, pair.ca_der)
-}
-
 /// A finished handshake with a server that `ca` vouches for. `alpn` is what the client offers.
 pub(crate) async fn connect(
     address: SocketAddr,
@@ -199,4 +192,40 @@ pub(crate) async fn rest_of(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8>
     // The kinds of closing differ and do not matter here; never closing does.
     let _ = read.await.expect("the server never closed the connection");
     rest
+}
+
+/// Serves a state over TLS for as long as the test runs. Returns the address and the CA.
+pub(crate) async fn serve_tls(state: Arc<AppState>) -> (SocketAddr, CertificateDer<'static>) {
+    let certs = tempfile::tempdir().expect("temporary folder");
+    let pair = mk_pair(None);
+    mount_secret(certs.path(), "1", &pair.leaf_pem, &pair.key_pem);
+    let current = Arc::new(CurrentCertificate::default());
+    Keeper::new(Box::new(PairFolder::new(certs.path())), Arc::clone(&current)).check().expect("a good pair");
+    let config = tls::server_config(current).expect("TLS");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (app, forever) = (server::app(state), std::future::pending());
+    tokio::spawn(accept::serve(listener, config, app, ConnectionLimits::default(), forever));
+    (address, pair.ca_der)
+}
+
+/// Sends one request (`line` is method and path) on a connection of its own; head and body of the answer. An empty
+/// `content_type` sends no such header.
+pub(crate) async fn exchange(
+    address: SocketAddr,
+    ca: &CertificateDer<'static>,
+    line: &str,
+    content_type: &str,
+    body: &[u8],
+) -> String {
+    let mut stream = connect(address, ca, &[b"http/1.1"]).await.expect("connected");
+    let content_type =
+        if content_type.is_empty() { String::new() } else { format!("content-type: {content_type}\r\n") };
+    let head = format!(
+        "{line} HTTP/1.1\r\nhost: localhost\r\n{content_type}content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    // A server that refuses a body by its announced length may close before it has taken all of it.
+    let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
+    String::from_utf8(rest_of(&mut stream).await).expect("text")
 }

@@ -152,7 +152,7 @@ fn finding(path: &str, expected: &str, value: &Value) -> FieldError {
 }
 
 /// The first characters of a text that may be of any length.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     const LIMIT: usize = 60;
     if text.chars().count() <= LIMIT {
         return text.to_owned();

@@ -8,7 +8,7 @@ const MAX_TAG: usize = 128;
 /// `Always` if the image's tag is `latest`, given or implied, else `IfNotPresent`.
 ///
 /// Rule: A-DEF-31.
-pub(super) fn pull_policy(image: &str) -> &'static str {
+pub(crate) fn pull_policy(image: &str) -> &'static str {
     if tag(image) == Some("latest") { "Always" } else { "IfNotPresent" }
 }
 

@@ -70,6 +70,7 @@ fn write(folder: &Path, sets: Vec<Value>) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use sidecarset::source::folder::{Files, load};
+    use sidecarset_core::validation::Options;
 
     use super::*;
 
@@ -80,7 +81,9 @@ mod tests {
         let (others, matching) = (dir.path().join("others"), dir.path().join("matching"));
         write_others(&others, &yardstick, 1_003).expect("written");
         write_matching(&matching, 20).expect("written");
-        let count = |folder| load(&Files::read(folder).expect("readable")).expect("good").sets.len();
+        let count = |folder| {
+            load(&Files::read(folder).expect("readable"), Options::default()).expect("good").parts.sets.len()
+        };
         assert_eq!((count(&others), count(&matching)), (1_003, 20));
     }
 }

@@ -1,0 +1,122 @@
+//! What every endpoint does with a request before it looks into it: a free slot, a deadline, a body of bounded size.
+
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::SemaphorePermit;
+
+use super::AppState;
+use super::status::Failure;
+use crate::duration;
+
+/// A request that arrived whole.
+#[derive(Debug)]
+pub(super) struct Call<'s> {
+    /// Its body.
+    pub(super) body: Bytes,
+    /// Until when an answer is of use.
+    pub(super) deadline: Deadline,
+    /// Its place among the requests in flight.
+    pub(super) slot: SemaphorePermit<'s>,
+}
+
+/// Receives a request with a body of at most `limit` bytes.
+///
+/// # Errors
+///
+/// Too many requests in flight, a body that is too large, too slow or broken, or a timeout that is none.
+pub(super) async fn receive(
+    state: &AppState,
+    request: Request,
+    started: Instant,
+    limit: usize,
+) -> Result<Call<'_>, Failure> {
+    let Ok(slot) = state.slots.try_acquire() else {
+        state.metrics.shed.inc();
+        return Err(Failure::unavailable(format!(
+            "{} requests are being answered, which is the limit (--max-in-flight)",
+            state.limits.in_flight
+        )));
+    };
+    let deadline = Deadline::new(started, request.uri().query(), state.limits.answer_time)?;
+    let body = read_body(state, request.into_body(), &deadline, limit).await?;
+    Ok(Call { body, deadline, slot })
+}
+
+/// The `Content-Type`, empty if there is none.
+pub(super) fn content_type(headers: &HeaderMap) -> &[u8] {
+    headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default()
+}
+
+/// What is said about any other.
+pub(super) fn wrong_content_type(found: &[u8]) -> String {
+    let found = String::from_utf8_lossy(found.get(..100).unwrap_or(found));
+    format!("the Content-Type is {found:?}; it has to be application/json")
+}
+
+/// HTTP 200 with a JSON text.
+pub(super) fn json(body: String) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}
+
+/// When the caller stops waiting.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    at: Instant,
+    timeout: Duration,
+}
+
+impl Deadline {
+    /// The API server tells its patience in the query: `?timeout=10s`. A tenth of it, at most half a second, is left for
+    /// the way back.
+    fn new(started: Instant, query: Option<&str>, default: Duration) -> Result<Self, Failure> {
+        let asked = query.unwrap_or_default().split('&').find_map(|part| part.strip_prefix("timeout="));
+        let timeout = match asked {
+            Some(text) => duration::parse(text)
+                .map_err(|wrong| Failure::bad_request(format!("query parameter timeout: {wrong}")))?,
+            None => default,
+        };
+        let margin = (timeout / 10).min(Duration::from_millis(500));
+        Ok(Self { at: started + (timeout - margin), timeout })
+    }
+
+    /// Whether an answer would still be read.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if Instant::now() < self.at { Ok(()) } else { Err(self.missed()) }
+    }
+
+    fn missed(&self) -> Failure {
+        Failure::too_late(format!("no answer within the timeout of {:?}", self.timeout))
+    }
+}
+
+async fn read_body(
+    state: &AppState,
+    body: Body,
+    deadline: &Deadline,
+    limit: usize,
+) -> Result<Bytes, Failure> {
+    let too_large = || {
+        Failure::too_large(format!("the body is larger than {limit} bytes, which is the most that is taken"))
+    };
+    let announced = HttpBody::size_hint(&body).lower();
+    if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
+    let body_limit = Instant::now() + state.limits.body_time;
+    let until = deadline.at.min(body_limit);
+    match tokio::time::timeout_at(until.into(), Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
+        Ok(Err(error)) => Err(Failure::bad_request(format!("the body did not arrive whole: {error}"))),
+        Err(_elapsed) if until < body_limit => Err(deadline.missed()),
+        Err(_elapsed) => {
+            let seconds = state.limits.body_time.as_secs_f64();
+            Err(Failure::body_too_slow(format!("the body did not arrive within {seconds} s")))
+        }
+    }
+}
