@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod documents;
+pub mod files;
 pub mod folder;
 pub mod located;
 pub mod publish;
