@@ -33,12 +33,13 @@ pub use stored::StoredSets;
 /// Name of the ConfigMap with the list of annotations that sets may put on Pods (A-API-P5).
 pub const ALLOW_LIST_CONFIG_MAP: &str = "kruise-configuration";
 
-/// What validation reads of the cluster. It may be slightly stale (A-VAL-4).
+/// What validation reads of the cluster. It may be slightly stale (A-VAL-4), so two sets that are created at once can both pass
+/// (A-EDGE-26).
 #[derive(Debug, Clone, Copy)]
 pub struct ClusterView<'a> {
     /// All stored sets; the one that is judged may be among them.
     pub sets: &'a StoredSets,
-    /// The ControllerRevisions of the namespace that revisions are kept in.
+    /// The ControllerRevisions of the namespace that revisions are kept in; read only for a set with `injectionStrategy.revision`.
     pub revisions: &'a Revisions<'a>,
     /// `data` of the ConfigMap [`ALLOW_LIST_CONFIG_MAP`] in the same namespace; `None` if there is no such ConfigMap.
     pub allow_list: Option<&'a Value>,
@@ -79,9 +80,10 @@ pub fn create(set: &Value, cluster: &ClusterView<'_>, options: Options) -> Valid
     validate(set, None, cluster, options)
 }
 
-/// Judges a set that is about to replace `old`, which is v1beta1 too and is not judged itself.
+/// Judges a set that is about to replace `old`, which is v1beta1 too and is not judged itself. An UPDATE without the old object is
+/// a broken request, not a finding: the caller refuses it.
 ///
-/// Rule: A-VAL-1, A-VAL-3, A-WIRE-24.
+/// Rule: A-VAL-1, A-VAL-3, A-VAL-72, A-WIRE-24.
 /// Decision: D-10, D-12.
 #[must_use]
 pub fn update(old: &Value, new: &Value, cluster: &ClusterView<'_>, options: Options) -> Validation {

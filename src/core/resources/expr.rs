@@ -38,7 +38,7 @@ pub enum ExprError {
     /// More than 200 open parentheses and signs.
     #[error("parse error: nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
-    /// A literal with a unit that is no quantity.
+    /// A literal with a unit that is no quantity (A-EXPR-4).
     #[error(transparent)]
     Quantity(#[from] QuantityError),
     /// A name that is not bound; lower case.
@@ -181,6 +181,7 @@ impl Expression {
 }
 
 impl Value {
+    /// Rule: A-EXPR-11.
     fn negated(self) -> Self {
         match self {
             Self::Number(number) => Self::Number(-number),
@@ -188,7 +189,7 @@ impl Value {
         }
     }
 
-    /// Rule: I-RES-27, I-RES-34.
+    /// Rule: I-RES-27, I-RES-34, A-EXPR-7.
     fn to_quantity(self) -> Result<Quantity, ExprError> {
         match self {
             Self::Number(number) => Ok(Quantity::from_milli(truncated(number * 1000.0)?)),
@@ -209,6 +210,7 @@ impl fmt::Display for Value {
 }
 
 impl Operator {
+    /// Rule: A-EXPR-8, A-EXPR-9, A-EXPR-10, A-EXPR-12.
     fn apply(self, left: Value, right: Value) -> Result<Value, ExprError> {
         if let (Value::Number(left), Value::Number(right)) = (left, right) {
             return self.apply_to_numbers(left, right).map(Value::Number);

@@ -23,7 +23,7 @@ pub(super) fn validate_injection(spec: &Value, findings: &mut Findings) {
 
 /// An update strategy other than `RollingUpdate` is not read by anybody, so nothing of it is checked.
 ///
-/// Rule: A-VAL-27, A-VAL-30, A-EDGE-14.
+/// Rule: A-VAL-27, A-VAL-30, A-EDGE-14, A-EDGE-23.
 pub(super) fn validate_update(update: &Value, findings: &mut Findings) {
     if update["type"] != "RollingUpdate" {
         return;
