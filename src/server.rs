@@ -48,7 +48,7 @@ impl Default for RequestLimits {
     fn default() -> Self {
         Self {
             body_bytes: 7 << 20,
-            conversion_bytes: 128 << 20,
+            conversion_bytes: 32 << 20,
             body_time: Duration::from_secs(10),
             answer_time: Duration::from_secs(30),
             in_flight: 1024,

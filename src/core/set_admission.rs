@@ -161,22 +161,19 @@ pub struct BadObject {
     pub error: ConvertError,
 }
 
-/// Converts the objects of one request to `desired` (group and version).
+/// Converts the object at `index` of a request to `desired` (group and version). One bad object fails the whole request
+/// (A-CONV-13).
 ///
 /// # Errors
 ///
-/// Every object that cannot be converted; one of them fails the whole request (A-CONV-13).
+/// Why it cannot be converted; it is unchanged then.
 ///
-/// Rule: A-CONV-12, A-CONV-13, A-CONV-14.
-pub fn convert(objects: &mut [Value], desired: &str) -> Result<(), Vec<BadObject>> {
-    let mut bad = Vec::new();
-    for (index, object) in objects.iter_mut().enumerate() {
-        if let Err(error) = convert::convert(object, desired) {
-            let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-            bad.push(BadObject { index, name: name.to_owned(), error });
-        }
-    }
-    if bad.is_empty() { Ok(()) } else { Err(bad) }
+/// Rule: A-CONV-14.
+pub fn convert(index: usize, object: &mut Value, desired: &str) -> Result<(), BadObject> {
+    convert::convert(object, desired).map_err(|error| {
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        BadObject { index, name: name.to_owned(), error }
+    })
 }
 
 #[cfg(test)]
@@ -250,24 +247,19 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_object_of_a_conversion_is_named() {
-        let good = json!({"apiVersion": V1BETA1, "kind": KIND, "metadata": {"name": "good"}, "spec": {}});
-        let bad = json!({"apiVersion": V1BETA1, "kind": KIND, "metadata": {"name": "bad"}, "spec": {"containers": 5}});
-        let other = json!({"apiVersion": V1BETA1, "kind": "CloneSet", "metadata": {"name": "other"}});
-        let told: Vec<String> = convert(&mut [good.clone(), bad, other], V1ALPHA1)
-            .unwrap_err()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+    fn a_bad_object_of_a_conversion_is_named() {
+        let mut good = json!({"apiVersion": V1BETA1, "kind": KIND, "metadata": {"name": "good"}, "spec": {}});
+        let mut bad = json!({"apiVersion": V1BETA1, "kind": KIND, "metadata": {"name": "bad"}, "spec": {"containers": 5}});
+        let mut other = json!({"apiVersion": V1BETA1, "kind": "CloneSet", "metadata": {"name": "other"}});
+        convert(0, &mut good, V1ALPHA1).unwrap();
+        assert_eq!(good["apiVersion"], V1ALPHA1);
         assert_eq!(
-            told,
-            [
-                "objects[1], SidecarSet \"bad\": spec.containers: found the number 5, must be a list [A-WIRE-20]",
-                "objects[2], SidecarSet \"other\": found kind \"CloneSet\", only \"SidecarSet\" can be converted",
-            ]
+            convert(1, &mut bad, V1ALPHA1).unwrap_err().to_string(),
+            "objects[1], SidecarSet \"bad\": spec.containers: found the number 5, must be a list [A-WIRE-20]"
         );
-        let mut list = [good.clone(), good];
-        convert(&mut list, V1ALPHA1).unwrap();
-        assert!(list.iter().all(|object| object["apiVersion"] == V1ALPHA1));
+        assert_eq!(
+            convert(2, &mut other, V1ALPHA1).unwrap_err().to_string(),
+            "objects[2], SidecarSet \"other\": found kind \"CloneSet\", only \"SidecarSet\" can be converted"
+        );
     }
 }

@@ -117,6 +117,47 @@ fn errors_name_file_document_and_field() {
     assert_eq!(found, ["f.yaml: not UTF-8 from byte 6 on; save the file as UTF-8"]);
 }
 
+/// Rule: A-VAL-20, A-CORE-50. Decision: D-10.
+#[test]
+fn a_set_that_an_api_server_would_refuse_does_not_load() {
+    let wrong = LOG_AGENT.replace("selector:", "namespaceSelector:");
+    let found = problems_of(format!("{}---\n{wrong}", named("good")));
+    assert_eq!(found.len(), 1, "{found:?}");
+    let start = "f.yaml: document 2: SidecarSet \"logging\": spec.selector: must be given";
+    assert!(found.iter().all(|text| text.starts_with(start) && text.ends_with("[A-VAL-20]")), "{found:?}");
+    let mounted =
+        LOG_AGENT.replace("    podInject", "    volumeMounts: [{name: spool, mountPath: /s}]\n    podInject");
+    let found = problems_of(mounted);
+    assert!(
+        found.iter().all(|text| text.contains("spec.containers[0].volumeMounts[0].name: found \"spool\"")),
+        "{found:?}"
+    );
+}
+
+/// Rule: A-VAL-50, A-API-P5.
+#[test]
+fn the_allow_list_is_one_of_the_files() {
+    let patching = format!("{LOG_AGENT}  patchPodMetadata: [{{annotations: {{team: a}}}}]\n");
+    let config_map = |name: &str, key: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata:\n  \
+             SidecarSet_PatchPodMetadata_WhiteList: '{{\"rules\":[{{\"allowedAnnotationKeyExprs\":[\"^{key}$\"]}}]}}'\n"
+        )
+    };
+    let dir = tempfile::tempdir().expect("temporary folder");
+    let good = format!("{patching}{}", config_map("kruise-configuration", "team"));
+    fs::write(dir.path().join("f.yaml"), good).expect("written");
+    assert_eq!(load(dir.path()).expect("allowed").sets.len(), 1);
+    for (text, hint) in [
+        (patching.clone(), "ConfigMap kruise-configuration"),
+        (format!("{patching}{}", config_map("kruise-configuration", "owner")), "team"),
+        (format!("{LOG_AGENT}{}", config_map("other", "team")), "the only ConfigMap that is read"),
+    ] {
+        let found = problems_of(text);
+        assert!(found.iter().any(|problem| problem.contains(hint)), "{hint}: {found:?}");
+    }
+}
+
 #[test]
 fn all_problems_are_told_at_once() {
     let found =

@@ -229,6 +229,9 @@ async fn serves_reloads_and_keeps_the_last_good_state() {
         }
         assert!(start.elapsed() < PATIENCE, "the change was never seen");
     }
+    // Both sets bring a container of one name to the same Pods.
+    until("the warning is logged", || webhook.log_has("SidecarSet \\\"second\\\": spec.containers: ")).await;
+    assert!(webhook.log_has("[A-VAL-84]"));
 }
 
 /// After the first signal: not ready, still serving, each answer closes its connection. After the second: gone.
