@@ -99,7 +99,7 @@ async fn a_denial_names_every_finding_with_its_place() {
     }
 }
 
-/// Rule: A-VAL-84. The other sets are those of the folder.
+/// Rules: A-VAL-1, A-VAL-4, A-VAL-84. The other sets are those of the folder.
 #[tokio::test]
 async fn conflicts_are_seen_against_the_loaded_sets() {
     let mut set = defaulted(&mk_set("two")).await;

@@ -180,6 +180,7 @@ fn i_res_15_the_first_error_wins_and_names_its_field() {
     }
 }
 
+/// Rules: I-RES-16, A-EXPR-21.
 #[test]
 fn i_res_16_the_variable_is_called_after_the_text() {
     let targets = [mk_target(&("app1", ["2", "1Gi", "-", "-"]))];

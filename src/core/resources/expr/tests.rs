@@ -255,6 +255,7 @@ fn a_t_expr_53_the_variable_may_be_a_number() {
     }
 }
 
+/// Rules: I-RES-33, A-EXPR-14.
 #[test]
 fn i_res_33_the_last_error_counts_and_a_syntax_error_only_alone() {
     for (text, expected) in [

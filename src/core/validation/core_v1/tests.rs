@@ -190,6 +190,7 @@ fn d_17_what_only_a_newer_kubernetes_knows_is_left_to_the_api_server() {
     assert_eq!((findings(&with_known), warnings(&with_known)), (vec![], vec![]));
 }
 
+/// Decision: D-19.
 #[test]
 fn d_19_no_stand_in_container_or_claim_takes_part() {
     let mut init = with_init_container(&json!({"name": "test"}));
