@@ -19,3 +19,8 @@ pub fn review(bytes: &[u8]) {
 pub fn inject(bytes: &[u8]) {
     fuzz_targets::inject(bytes);
 }
+
+/// Target `set_api`.
+pub fn set_api(bytes: &[u8]) {
+    fuzz_targets::set_api(bytes);
+}

@@ -30,16 +30,30 @@ pub(crate) fn mk_plain_set(name: &str, sidecar: &str) -> Value {
     mk_set(name, json!({"containers": [container]}))
 }
 
-/// A set for Pods with the label `special: yes` whose sidecar mounts a volume that nobody defines.
-fn mk_set_without_its_volume() -> Value {
-    mk_set(
+/// A good set for Pods with the label `special: yes` that asks for a stored revision, and that revision with `container`, which
+/// nobody has judged: an old or hand-made one may be broken.
+fn mk_set_with_revision(name: &str, container: Value) -> [Value; 2] {
+    let revision = format!("{name}-1");
+    let mut set = mk_plain_set(name, "agent");
+    set["spec"]["selector"] = json!({"matchLabels": {"special": "yes"}});
+    set["spec"]["injectionStrategy"] = json!({"revision": {"policy": "Always", "revisionName": revision}});
+    let revision = json!({
+        "apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 1,
+        "metadata": {
+            "name": revision, "namespace": "kruise-system", "labels": {"kruise.io/sidecarset-name": name},
+        },
+        "data": {"spec": {"$patch": "replace", "containers": [container]}},
+    });
+    [set, revision]
+}
+
+/// A set whose stored revision mounts a volume that nobody defines.
+fn mk_set_without_its_volume() -> [Value; 2] {
+    mk_set_with_revision(
         "cache",
         json!({
-            "selector": {"matchLabels": {"special": "yes"}},
-            "containers": [{
-                "name": "cache-agent", "image": "registry.example/cache-agent:1",
-                "volumeMounts": [{"name": "cache-dir", "mountPath": "/cache"}],
-            }],
+            "name": "cache-agent", "image": "registry.example/cache-agent:1",
+            "volumeMounts": [{"name": "cache-dir", "mountPath": "/cache"}],
         }),
     )
 }
@@ -50,8 +64,9 @@ fn mk_set_without_its_volume() -> Value {
 fn an_undefined_volume_is_told_with_set_and_container() {
     let plane = ControlPlane::shared();
     let kubectl = plane.namespace("undefined-volume", json!({}));
-    let sets = [mk_plain_set("logging", "log-agent"), mk_set_without_its_volume()];
-    let _webhook = Webhook::with_objects(plane, &kubectl, &sets);
+    let [cache, revision] = mk_set_without_its_volume();
+    let objects = [mk_plain_set("logging", "log-agent"), cache, revision];
+    let _webhook = Webhook::with_objects(plane, &kubectl, &objects);
     let answer = kubectl.refused(&[&CART[..], &["--labels=special=yes"]].concat(), "");
     for part in [
         "admission webhook \"mpod.sidecarset.kruise.io\" denied the request",
@@ -73,17 +88,13 @@ fn an_undefined_volume_is_told_with_set_and_container() {
 fn an_env_that_the_api_server_refuses_is_told_in_its_words() {
     let plane = ControlPlane::shared();
     let kubectl = plane.namespace("refused-env", json!({}));
-    let set = mk_set(
-        "broken",
-        json!({
-            "selector": {"matchLabels": {"special": "yes"}},
-            "containers": [{
-                "name": "agent", "image": "registry.example/agent:1", "podInjectPolicy": "AfterAppContainer",
-                "env": [{"name": "A=B", "value": "1"}],
-            }],
-        }),
-    );
-    let _webhook = Webhook::with_objects(plane, &kubectl, &[mk_plain_set("logging", "log-agent"), set]);
+    let agent = json!({
+        "name": "agent", "image": "registry.example/agent:1", "podInjectPolicy": "AfterAppContainer",
+        "env": [{"name": "A=B", "value": "1"}],
+    });
+    let [broken, revision] = mk_set_with_revision("broken", agent);
+    let objects = [mk_plain_set("logging", "log-agent"), broken, revision];
+    let _webhook = Webhook::with_objects(plane, &kubectl, &objects);
     let answer = kubectl.refused(&[&CART[..], &["--labels=special=yes"]].concat(), "");
     assert!(answer.contains("spec.containers[1].env[0].name: Invalid value: \"A=B\""), "{answer}");
     assert_not_stored(&kubectl);
@@ -207,9 +218,10 @@ fn a_pod_opts_out_of_all_sets_or_of_some() {
 fn a_faulty_set_that_says_so_is_skipped_with_a_warning() {
     let plane = ControlPlane::shared();
     let kubectl = plane.namespace("skipped-set", json!({}));
-    let mut faulty = mk_set_without_its_volume();
+    let [mut faulty, revision] = mk_set_without_its_volume();
     faulty["metadata"]["annotations"] = json!({"sidecarset.kruise.io/failure-policy": "Ignore"});
-    let _webhook = Webhook::with_objects(plane, &kubectl, &[mk_plain_set("logging", "log-agent"), faulty]);
+    let objects = [mk_plain_set("logging", "log-agent"), faulty, revision];
+    let _webhook = Webhook::with_objects(plane, &kubectl, &objects);
     let told = warnings(&kubectl, &[&CART[..], &["--labels=app=shop,special=yes"]].concat());
     assert_eq!(told.len(), 1, "{told:?}");
     for part in ["SidecarSet \"cache\"", "cache-dir"] {

@@ -37,10 +37,16 @@ fn what_another_webhook_adds_is_seen_and_nothing_is_added_twice() {
             }],
             "volumes": [{"name": "spool", "emptyDir": {}}],
             "patchPodMetadata": [{"patchPolicy": "MergePatchJson", "annotations": {"owners": "{\"agents\":1}"}}],
+            "updateStrategy": {"type": "NotUpdate"},
         }),
     );
+    let allow_list = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kruise-configuration", "namespace": "kruise-system"},
+        "data": {"SidecarSet_PatchPodMetadata_WhiteList": r#"{"rules":[{"allowedAnnotationKeyExprs":["owners"]}]}"#},
+    });
     let webhook = Webhook::start_with(plane, "reinvocation", |folder| {
         std::fs::write(folder.join("agents.json"), set.to_string()).unwrap();
+        std::fs::write(folder.join("allow-list.json"), allow_list.to_string()).unwrap();
     });
     webhook.register_changed(&kubectl, |webhook| webhook["reinvocationPolicy"] = json!("IfNeeded"));
     let other = Recorder::answering(plane, "other-webhook", mesh);

@@ -20,6 +20,11 @@ fn review() {
 }
 
 #[test]
+fn set_api() {
+    run("set_api", fuzz_targets::set_api);
+}
+
+#[test]
 fn inject() {
     run("inject", fuzz_targets::inject);
 }

@@ -1,8 +1,12 @@
 //! What the fuzz targets do with their input; also run by ordinary tests over the seeds in `fuzz/seeds/`.
 
 use serde_json::{Value, json};
+use sidecarset_core::api::{decode, keys, names};
 use sidecarset_core::json::{Cursor, MAX_DEPTH, Raw};
 use sidecarset_core::pod::PodLook;
+use sidecarset_core::revision::Revisions;
+use sidecarset_core::set_admission::{self, Objects, Operation};
+use sidecarset_core::validation::{ClusterView, Options, StoredSets};
 
 use crate::generate::{Choices, world};
 use crate::laws::check;
@@ -60,6 +64,51 @@ pub(crate) fn inject(bytes: &[u8]) {
         }
     }
     check(&world, &input["pod"].to_string());
+}
+
+/// The three endpoints about SidecarSets: an old and a new object as JSON `{"old": ..., "new": ..., "others": [...]}`, else the
+/// whole input as the new one. Whatever arrives, there is an answer; defaulting twice is defaulting once, and converting
+/// there and back changes nothing.
+pub(crate) fn set_api(bytes: &[u8]) {
+    let Ok(input) = serde_json::from_slice::<Value>(bytes) else { return };
+    let new = input.get("new").unwrap_or(&input);
+    let others = input["others"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let readable = others.iter().filter(|set| decode::check(set).is_empty());
+    let stored = StoredSets::new(readable);
+    let revisions = Revisions::default();
+    let cluster = ClusterView { sets: &stored, revisions: &revisions, allow_list: None };
+    for version in [decode::V1BETA1, decode::V1ALPHA1] {
+        let objects = Objects { new: Some(new), old: input.get("old") };
+        for operation in [Operation::Create, Operation::Update, Operation::Other] {
+            for strict in [false, true] {
+                let options = Options { strict, ..Options::default() };
+                let verdict = set_admission::validate(version, operation, objects, &cluster, options);
+                let again = set_admission::validate(version, operation, objects, &cluster, options);
+                assert_eq!(verdict, again, "the answer is a function of the request");
+            }
+        }
+        let Ok(mutation) = set_admission::mutate(version, Operation::Create, objects) else { continue };
+        let defaulted = Objects { new: Some(&mutation.after), old: None };
+        let twice = set_admission::mutate(version, Operation::Create, defaulted).expect("decoded before");
+        assert_eq!(twice.after, mutation.after, "defaulting twice is defaulting once");
+        check_conversion(&mutation.after, version);
+    }
+}
+
+fn check_conversion(set: &Value, version: &str) {
+    let other = if version == decode::V1BETA1 { decode::V1ALPHA1 } else { decode::V1BETA1 };
+    // No API server lets a label through whose value is none (D-18 moves such a version to an annotation).
+    let label = set["metadata"]["labels"][keys::CUSTOM_VERSION].as_str().unwrap_or_default();
+    let mut there = set.clone();
+    if !names::is_label_value(label) || set_admission::convert(0, &mut there, other).is_err() {
+        return;
+    }
+    // What v1alpha1 says twice is said once afterwards (I-DEF-35), so the way back is compared from v1beta1 on.
+    let mut back = there.clone();
+    set_admission::convert(0, &mut back, version).expect("converted before");
+    let mut again = back.clone();
+    set_admission::convert(0, &mut again, other).expect("converted before");
+    assert_eq!(again, there, "converting there and back loses nothing");
 }
 
 /// How deep a JSON text nests.
