@@ -93,11 +93,11 @@ pub(crate) struct CompareArgs {
     pub(crate) fixtures: PathBuf,
 
     /// Rounds that count; one more comes first to warm up
-    #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value = "15", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: u32,
 
-    /// Length of a round; rounds at 500/s and of bursts are three times as long
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration::parse)]
+    /// Length of a round; rounds at 500/s take twice, those of bursts four times as long
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration::parse)]
     pub(crate) round: Duration,
 
     /// Measure only what has this in its name, for example "saturation"

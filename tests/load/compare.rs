@@ -29,8 +29,10 @@ const MOST_OF_TEN_SETS: f64 = 1.1;
 const MOST_MIB: f64 = 32.0;
 /// Connections that saturate two cores.
 const CONNECTIONS: u32 = 8;
-/// Rounds of paced load are longer by this: a second of them is few requests.
-const PACED_ROUNDS: u32 = 3;
+/// Rounds at a rate are longer by this: they have few requests a second.
+const RATE_ROUNDS: u32 = 2;
+/// Rounds of bursts are longer by this, so that each has two.
+const BURST_ROUNDS: u32 = 4;
 
 /// A server that takes part.
 struct Contender {
@@ -203,7 +205,8 @@ impl<'a> Bench<'a> {
     fn measure(&self, name: &str, shape: Shape, entries: &[Entry<'_>]) -> Result<ScenarioReport, String> {
         let duration = match shape {
             Shape::Closed(_) => self.args.round,
-            Shape::Rate(_) | Shape::Burst(_) => self.args.round * PACED_ROUNDS,
+            Shape::Rate(_) => self.args.round * RATE_ROUNDS,
+            Shape::Burst(_) => self.args.round * BURST_ROUNDS,
         };
         // If stderr is closed there is no progress to see.
         let _ = writeln!(std::io::stderr(), "measuring: {name}");
