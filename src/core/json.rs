@@ -1,6 +1,7 @@
 //! Reading JSON without copying it, and writing it without a tree.
 
 mod cursor;
+mod scan;
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -176,7 +177,7 @@ pub fn push_escaped(out: &mut String, text: &str) {
     let mut rest = text;
     loop {
         // What is found there is ASCII, so both ends are character boundaries.
-        let (plain, special) = rest.split_at(cursor::plain_end(rest.as_bytes(), 0));
+        let (plain, special) = rest.split_at(scan::plain_end(rest.as_bytes(), 0));
         out.push_str(plain);
         let Some(byte) = special.bytes().next() else { return };
         match byte {
