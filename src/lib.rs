@@ -4,6 +4,7 @@
 //! without starting a process; the crate is not meant as a library for others.
 
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod draw;
 pub mod duration;

@@ -1,9 +1,9 @@
 //! Where Snapshots come from, and how the newest one reaches admissions.
 
-pub mod cluster;
 pub mod documents;
 pub mod files;
 pub mod folder;
 pub mod located;
 pub mod publish;
 pub mod reload;
+pub mod stored;

@@ -10,9 +10,9 @@ use sidecarset_core::set_admission::is_conflict;
 use sidecarset_core::snapshot::{SidecarSet, SnapshotParts, UnlistedNamespaces};
 use sidecarset_core::validation::{self, ALLOW_LIST_CONFIG_MAP, Options, StoredSets, Validation};
 
-use super::cluster::StoredCluster;
 use super::documents::{self, kind_of};
 pub use super::files::{Files, Problem};
+use super::stored::StoredCluster;
 
 /// What a folder holds, defaulted and validated.
 #[derive(Debug)]

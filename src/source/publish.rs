@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwapOption, Guard};
 use sidecarset_core::snapshot::Snapshot;
 
-use super::cluster::StoredCluster;
+use super::stored::StoredCluster;
 
 /// Holds the newest Snapshot and what belongs to it. Empty until the first [`publish`](Self::publish).
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use sidecarset::server::{AppState, RequestLimits};
-use sidecarset::source::cluster::StoredCluster;
+use sidecarset::source::stored::StoredCluster;
 
 use crate::judge::{self, Records, Tally, allowed, denied};
 use crate::support::{connect, mk_state_with, serve_tls};

@@ -1,0 +1,60 @@
+//! The client of the API server, from a kubeconfig or from inside a Pod.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Client, Config};
+
+/// Time for a connection to the API server. A call goes on to another of its replicas after that.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The kubeconfig cannot be used.
+    #[error("--kubeconfig {}: {source}", path.display())]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KubeconfigError,
+    },
+    /// The service account of the Pod cannot be used.
+    #[error(
+        "the service account of this Pod cannot be used: {0}; mount its token (automountServiceAccountToken) or name a --kubeconfig"
+    )]
+    InCluster(#[from] InClusterError),
+    /// The settings are there, and no client can be made of them.
+    #[error("no client for the API server: {0}")]
+    Client(#[source] kube::Error),
+}
+
+/// Whether this process runs in a Pod that can call its API server.
+#[must_use]
+pub fn in_a_pod() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some_and(|host| !host.is_empty())
+}
+
+/// A client that signs its calls as `sidecarset/VERSION (COMPONENT)`, made from `kubeconfig` or, without one, from the service
+/// account of the Pod. Nothing is called yet.
+///
+/// # Errors
+///
+/// The settings are not there, or cannot be used.
+pub async fn connect(kubeconfig: Option<&Path>, component: &str) -> Result<Client, ConnectError> {
+    let mut config = match kubeconfig {
+        Some(path) => {
+            let wrong = |source| ConnectError::Kubeconfig { path: path.to_owned(), source };
+            let file = Kubeconfig::read_from(path).map_err(wrong)?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(wrong)?
+        }
+        None => Config::incluster()?,
+    };
+    config.connect_timeout = Some(CONNECT_TIME);
+    let agent = format!("sidecarset/{} ({component})", env!("CARGO_PKG_VERSION"));
+    if let Ok(agent) = agent.parse() {
+        config.headers.push((axum::http::header::USER_AGENT, agent));
+    }
+    Client::try_from(config).map_err(ConnectError::Client)
+}
