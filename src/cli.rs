@@ -28,7 +28,7 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let mut printer = Printer::for_process();
     match args.command {
-        Command::Webhook(args) => match ServeConfig::from_args(args) {
+        Command::Webhook(args) => match ServeConfig::from_args(*args) {
             Ok(config) => serve::run(config, &mut printer),
             Err(error) => printer.cannot_run(&error),
         },

@@ -8,7 +8,9 @@ use sidecarset_core::context::Features;
 use sidecarset_core::validation::Options;
 use tracing::level_filters::LevelFilter;
 
-use crate::cli::args::WebhookArgs;
+use crate::cli::args::{ClusterArgs, WebhookArgs};
+use crate::cluster::client;
+use crate::cluster::identity::Identity;
 use crate::telemetry::LogFormat;
 
 /// Everything that `sidecarset webhook` needs to know.
@@ -18,10 +20,16 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// Address of the probe server.
     pub probe_listen: SocketAddr,
-    /// Folder with the SidecarSets.
-    pub sidecarsets: PathBuf,
+    /// Where the SidecarSets come from.
+    pub source: SourceConfig,
     /// Where the serving certificate comes from.
     pub certificate: CertificateConfig,
+    /// CAs that clients have to have a certificate of.
+    pub client_ca: Option<PathBuf>,
+    /// Age at which a connection ends with its next answer.
+    pub connection_age: Duration,
+    /// Whether /debug is served.
+    pub debug_endpoints: bool,
     /// Requests that are answered at a time.
     pub max_in_flight: usize,
     /// How long to go on serving after the first signal.
@@ -38,9 +46,42 @@ pub struct ServeConfig {
     pub validation: Options,
 }
 
+/// Where the SidecarSets come from.
+#[derive(Debug)]
+pub enum SourceConfig {
+    /// The files of this folder.
+    Folder(PathBuf),
+    /// The API server of a cluster.
+    Cluster(ClusterConfig),
+}
+
+/// The cluster, and our place in it.
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// How to reach the API server; `None` is the service account of the Pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// Who we are.
+    pub identity: Identity,
+    /// Namespace of the ControllerRevisions that count. Rule: I-CONST-15.
+    pub revision_namespace: String,
+}
+
+/// What managed certificates are kept in, and for whom.
+#[derive(Debug, Clone)]
+pub struct ManagedConfig {
+    /// Name of the Secret, in our namespace.
+    pub secret: String,
+    /// Name of the Service that the certificates are valid for, in our namespace.
+    pub service: String,
+    /// Names of the mutating and validating webhook configurations that get the CA.
+    pub webhook_configurations: Vec<String>,
+}
+
 /// Where the serving certificate comes from.
 #[derive(Debug)]
 pub enum CertificateConfig {
+    /// A Secret of ours that all replicas share, kept up to date by them.
+    Managed(ManagedConfig),
     /// `tls.crt` and `tls.key` in this folder.
     Folder(PathBuf),
     /// Made at start.
@@ -63,11 +104,15 @@ impl ServeConfig {
             listen,
             probe_listen,
             sidecarsets,
+            cluster,
             cert_dir,
+            client_ca,
             cert_host,
             ca_out,
             max_in_flight,
             shutdown_delay,
+            connection_age,
+            debug_endpoints,
             log_format,
             log_level,
             workers,
@@ -76,15 +121,32 @@ impl ServeConfig {
         if listen == probe_listen && listen.port() != 0 {
             return Err(format!("--probe-listen is {listen}, and so is --listen; give it another port"));
         }
-        let certificate = match cert_dir {
-            Some(dir) => CertificateConfig::Folder(dir),
-            None => CertificateConfig::SelfMade { hosts: hosts(cert_host), ca_out },
+        let source = match sidecarsets {
+            Some(folder) => SourceConfig::Folder(folder),
+            None if cluster.kubeconfig.is_some() || client::in_a_pod() => {
+                SourceConfig::Cluster(cluster.config())
+            }
+            None => {
+                return Err("no source of SidecarSets: this is no Pod, so name a folder with --sidecarsets or a cluster \
+                            with --kubeconfig"
+                    .to_owned());
+            }
+        };
+        let certificate = match (cert_dir, &source) {
+            (Some(dir), _) => CertificateConfig::Folder(dir),
+            (None, SourceConfig::Folder(_)) => {
+                CertificateConfig::SelfMade { hosts: hosts(cert_host), ca_out }
+            }
+            (None, SourceConfig::Cluster(_)) => CertificateConfig::Managed(cluster.managed()),
         };
         Ok(Self {
             listen,
             probe_listen,
-            sidecarsets,
+            source,
             certificate,
+            client_ca,
+            connection_age,
+            debug_endpoints,
             max_in_flight: usize::try_from(max_in_flight).unwrap_or(usize::MAX),
             shutdown_delay,
             log_format,
@@ -93,6 +155,23 @@ impl ServeConfig {
             features: judging.feature_gates.features,
             validation: judging.options(),
         })
+    }
+}
+
+impl ClusterArgs {
+    fn config(&self) -> ClusterConfig {
+        let identity = Identity::new(self.namespace.clone());
+        let revision_namespace =
+            self.revision_namespace.clone().unwrap_or_else(|| identity.namespace.clone());
+        ClusterConfig { kubeconfig: self.kubeconfig.clone(), identity, revision_namespace }
+    }
+
+    fn managed(self) -> ManagedConfig {
+        ManagedConfig {
+            secret: self.certificate_secret,
+            service: self.service,
+            webhook_configurations: self.webhook_configurations,
+        }
     }
 }
 

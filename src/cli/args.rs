@@ -25,7 +25,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the admission webhook over HTTPS
-    Webhook(WebhookArgs),
+    Webhook(Box<WebhookArgs>),
     /// Inject into the Pods of a file, without a cluster
     Inject(InjectArgs),
     /// Tell which SidecarSets the Pods of a file get, and why or why not
@@ -52,13 +52,24 @@ pub struct WebhookArgs {
     )]
     pub probe_listen: SocketAddr,
 
-    /// Folder with SidecarSets, Namespaces and ControllerRevisions as YAML or JSON files; changes are seen within two seconds
+    /// Folder with SidecarSets, Namespaces and ControllerRevisions as YAML or JSON files, instead of a cluster; changes are seen
+    /// within two seconds
     #[arg(long, env = "SIDECARSET_SIDECARSETS", value_name = "DIR")]
-    pub sidecarsets: PathBuf,
+    pub sidecarsets: Option<PathBuf>,
 
-    /// Folder with tls.crt and tls.key, as a mounted Secret has them; without it a certificate is made at start
+    /// Where the cluster is.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
+    /// Folder with tls.crt and tls.key, as a mounted Secret has them; without it certificates are managed in a cluster, and
+    /// one is made at start with --sidecarsets
     #[arg(long, env = "SIDECARSET_CERT_DIR", value_name = "DIR", conflicts_with_all = ["cert_host", "ca_out"])]
     pub cert_dir: Option<PathBuf>,
+
+    /// File with the CAs of API servers as PEM: clients without a certificate of one of them are refused. Without it every
+    /// client is answered
+    #[arg(long, env = "SIDECARSET_CLIENT_CA", value_name = "FILE")]
+    pub client_ca: Option<PathBuf>,
 
     /// Name or IP address that the self-made certificate is valid for; may be repeated [default: localhost, 127.0.0.1, ::1]
     #[arg(long, env = "SIDECARSET_CERT_HOST", value_name = "HOST", value_delimiter = ',')]
@@ -79,6 +90,15 @@ pub struct WebhookArgs {
           value_parser = crate::duration::parse)]
     pub shutdown_delay: Duration,
 
+    /// Age at which a connection ends with its next answer, so that a new replica gets its share
+    #[arg(long, env = "SIDECARSET_CONNECTION_AGE", value_name = "DURATION", default_value = "5m",
+          value_parser = crate::duration::parse)]
+    pub connection_age: Duration,
+
+    /// Serve /debug on the address of the probes
+    #[arg(long, env = "SIDECARSET_DEBUG_ENDPOINTS")]
+    pub debug_endpoints: bool,
+
     /// How log lines look
     #[arg(long, env = "SIDECARSET_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -95,6 +115,45 @@ pub struct WebhookArgs {
     /// Switches.
     #[command(flatten)]
     pub judging: JudgingArgs,
+}
+
+/// Arguments about the cluster that SidecarSets are read from.
+#[derive(Debug, clap::Args)]
+pub struct ClusterArgs {
+    /// How the API server is reached; in a Pod its service account is the default
+    #[arg(long, env = "SIDECARSET_KUBECONFIG", value_name = "FILE", conflicts_with = "sidecarsets")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Namespace of the webhook's own objects [default: the one of its Pod]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// Namespace of the ControllerRevisions that sets can be pinned to [default: --namespace]
+    #[arg(long, env = "SIDECARSET_REVISION_NAMESPACE", value_name = "NAMESPACE")]
+    pub revision_namespace: Option<String>,
+
+    /// Service that the API server calls the webhook by: the name in managed certificates
+    #[arg(long, env = "SIDECARSET_SERVICE", value_name = "NAME", default_value = "sidecarset-webhook")]
+    pub service: String,
+
+    /// Secret that managed certificates are kept in
+    #[arg(
+        long,
+        env = "SIDECARSET_CERTIFICATE_SECRET",
+        value_name = "NAME",
+        default_value = "sidecarset-webhook-certificate"
+    )]
+    pub certificate_secret: String,
+
+    /// Mutating and validating webhook configurations that get the CA of managed certificates
+    #[arg(
+        long,
+        env = "SIDECARSET_WEBHOOK_CONFIGURATIONS",
+        value_name = "NAME,...",
+        value_delimiter = ',',
+        default_value = "sidecarset,sidecarset-api"
+    )]
+    pub webhook_configurations: Vec<String>,
 }
 
 /// Switches that change what is injected and which SidecarSets are accepted.

@@ -1,6 +1,8 @@
 //! `sidecarset webhook`: the one place that wires server, source, certificates and logs together.
 
-use std::fmt::Write as _;
+mod certificate;
+mod source;
+
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,22 +16,14 @@ use super::printer::Printer;
 use crate::config::{CertificateConfig, ServeConfig};
 use crate::draw::CountingDraw;
 use crate::metrics::Metrics;
-use crate::server::probes::Check;
 use crate::server::{self, AppState, RequestLimits, probes};
 use crate::shutdown::{Draining, Signals};
 use crate::source::publish::Published;
-use crate::source::reload::{Change, FolderSource};
 use crate::telemetry;
 use crate::tls::accept::ConnectionLimits;
 use crate::tls::resolver::CurrentCertificate;
-use crate::tls::self_made::SelfMade;
-use crate::tls::source::{CertificateSource, Keeper, PairFolder};
 use crate::tls::{self, accept};
 
-/// How often the folder of SidecarSets is compared with the Snapshot.
-const FOLDER_POLL: Duration = Duration::from_secs(1);
-/// How often the serving certificate is compared with its source.
-const CERTIFICATE_POLL: Duration = Duration::from_secs(5);
 /// Longest wait for requests in flight at the end; the API server waits no longer for an answer.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
@@ -71,12 +65,12 @@ async fn serve_until_signal(
 ) -> Result<ExitCode, String> {
     let mut signals = Signals::listen().map_err(|error| format!("cannot handle signals: {error}"))?;
     let published = Arc::new(Published::default());
-    let certificate = Arc::new(CurrentCertificate::default());
+    let current = Arc::new(CurrentCertificate::default());
     let draining = Arc::new(Draining::default());
 
-    let source = load_source(&config, &published, &metrics)?;
-    let keeper = load_certificate(&config.certificate, &certificate, &metrics)?;
-    let tls = tls::server_config(Arc::clone(&certificate) as Arc<_>)
+    let mut checks = source::start(&config, &published, &metrics)?;
+    checks.extend(certificate::start(&config, &current, &metrics)?);
+    let tls = tls::server_config(Arc::clone(&current) as Arc<_>)
         .map_err(|error| format!("cannot set up TLS: {error}"))?;
 
     let limits = RequestLimits { in_flight: config.max_in_flight, ..RequestLimits::default() };
@@ -102,12 +96,8 @@ async fn serve_until_signal(
         (address, admissions.spawn(accept::serve(listener, tls, app, ConnectionLimits::default(), stop)))
     };
 
-    let checks: Vec<Check> = vec![("certificate", Box::new(move || certificate.is_loaded()))];
     let probe_app = probes::app(state, checks);
     tokio::spawn(async move { axum::serve(probe_listener, probe_app).await });
-    let for_source = Arc::clone(&metrics);
-    tokio::spawn(every(FOLDER_POLL, source, move |source| look_at_source(source, &for_source)));
-    tokio::spawn(every(CERTIFICATE_POLL, keeper, move |keeper| look_at_certificate(keeper, &metrics)));
     announce(&config.certificate, address, probe_address);
 
     let signal = signals.next().await;
@@ -139,102 +129,8 @@ async fn bind(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAdd
     Ok((listener, bound))
 }
 
-/// Loads the folder for the first time: what does not load now is an error, not a state to keep.
-fn load_source(
-    config: &ServeConfig,
-    published: &Arc<Published>,
-    metrics: &Metrics,
-) -> Result<FolderSource, String> {
-    let dir = &config.sidecarsets;
-    let mut source = FolderSource::new(dir.clone(), Arc::clone(published), config.validation);
-    match source.check() {
-        Change::Published(sets) => note_published(sets, metrics),
-        Change::Failed(problems) => {
-            let mut text = format!("--sidecarsets {}: {} problem(s)", dir.display(), problems.len());
-            for problem in problems {
-                // Writing to a String does not fail.
-                let _ = write!(text, "\n  {problem}");
-            }
-            return Err(text);
-        }
-        Change::None | Change::StillFailed => {}
-    }
-    Ok(source)
-}
-
-fn look_at_source(source: &mut FolderSource, metrics: &Metrics) {
-    match source.check() {
-        Change::None => {
-            metrics.source_last_success.set(now());
-        }
-        Change::Published(sets) => note_published(sets, metrics),
-        Change::Failed(problems) => {
-            metrics.source_reload_failures.inc();
-            for problem in problems {
-                tracing::error!(%problem, "the folder of SidecarSets does not load; the last good state stays");
-            }
-        }
-        Change::StillFailed => {}
-    }
-}
-
-fn note_published(sets: usize, metrics: &Metrics) {
-    metrics.sidecarsets.set(i64::try_from(sets).unwrap_or(i64::MAX));
-    metrics.source_last_success.set(now());
-    if sets == 0 {
-        tracing::warn!("the folder holds no SidecarSet: no Pod will be changed");
-    } else {
-        tracing::info!(sets, "SidecarSets loaded");
-    }
-}
-
-fn load_certificate(
-    config: &CertificateConfig,
-    current: &Arc<CurrentCertificate>,
-    metrics: &Metrics,
-) -> Result<Keeper, String> {
-    let (flag, source): (_, Box<dyn CertificateSource>) = match config {
-        CertificateConfig::Folder(dir) => ("--cert-dir", Box::new(PairFolder::new(dir))),
-        CertificateConfig::SelfMade { hosts, ca_out } => {
-            let made = SelfMade::new(hosts.clone()).map_err(|error| format!("--cert-host: {error}"))?;
-            if let Some(file) = ca_out {
-                std::fs::write(file, made.ca_pem())
-                    .map_err(|error| format!("--ca-out {}: cannot write: {error}", file.display()))?;
-            }
-            ("--cert-host", Box::new(made))
-        }
-    };
-    let mut keeper = Keeper::new(source, Arc::clone(current));
-    match keeper.check() {
-        Ok(Some(not_after)) => note_certificate(not_after, metrics),
-        Ok(None) => {}
-        Err(error) => return Err(format!("{flag}: {error}")),
-    }
-    Ok(keeper)
-}
-
-fn look_at_certificate(keeper: &mut Keeper, metrics: &Metrics) {
-    match keeper.check() {
-        Ok(Some(not_after)) => {
-            note_certificate(not_after, metrics);
-            tracing::info!(not_after_unix = not_after, "serving certificate replaced");
-        }
-        Ok(None) => {}
-        Err(error) => {
-            metrics.certificate_reload_failures.inc();
-            tracing::error!(%error, "the serving certificate does not load; the last good one stays");
-        }
-    }
-}
-
-fn note_certificate(not_after_unix: i64, metrics: &Metrics) {
-    metrics.certificate_expiry.set(not_after_unix as f64);
-    if (not_after_unix as f64) < now() {
-        tracing::warn!(not_after_unix, "the serving certificate has ended: clients will refuse it");
-    }
-}
-
-fn now() -> f64 {
+/// Seconds since 1970, as metrics tell times.
+fn unix_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
@@ -263,6 +159,7 @@ fn announce(certificate: &CertificateConfig, address: SocketAddr, probe_address:
     let trust = match certificate {
         CertificateConfig::SelfMade { ca_out: Some(file), .. } => format!("CA in {}", file.display()),
         CertificateConfig::SelfMade { ca_out: None, .. } => "self-made CA, write it with --ca-out".to_owned(),
+        CertificateConfig::Managed(managed) => format!("certificate in Secret {}", managed.secret),
         CertificateConfig::Folder(dir) => format!("certificate from {}", dir.display()),
     };
     tracing::info!(

@@ -12,8 +12,35 @@ use axum::routing::get;
 use super::AppState;
 use super::status::Failure;
 
-/// A condition of readiness: a name, and whether it holds now.
-pub type Check = (&'static str, Box<dyn Fn() -> bool + Send + Sync>);
+/// A condition of readiness.
+pub struct Check {
+    name: &'static str,
+    look: Box<dyn Fn() -> Health + Send + Sync>,
+}
+
+/// What a look at a condition found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Whether the condition holds.
+    pub holds: bool,
+    /// For people, what is behind it: shown by `/readyz?verbose` and where the condition does not hold. May have several lines.
+    pub detail: String,
+}
+
+impl Check {
+    /// The condition `name`, which `look` finds out about at every probe.
+    pub fn new(name: &'static str, look: impl Fn() -> Health + Send + Sync + 'static) -> Self {
+        Self { name, look: Box::new(look) }
+    }
+}
+
+impl Health {
+    /// With nothing more to tell.
+    #[must_use]
+    pub fn when(holds: bool) -> Self {
+        Self { holds, detail: String::new() }
+    }
+}
 
 struct ProbeState {
     app: Arc<AppState>,
@@ -24,9 +51,9 @@ struct ProbeState {
 pub fn app(state: Arc<AppState>, checks: Vec<Check>) -> Router {
     let mut all: Vec<Check> = Vec::with_capacity(checks.len() + 2);
     let for_snapshot = Arc::clone(&state);
-    all.push(("snapshot", Box::new(move || for_snapshot.published.load().is_some())));
+    all.push(Check::new("snapshot", move || Health::when(for_snapshot.published.load().is_some())));
     let for_drain = Arc::clone(&state);
-    all.push(("not-draining", Box::new(move || !for_drain.draining.started())));
+    all.push(Check::new("not-draining", move || Health::when(!for_drain.draining.started())));
     all.extend(checks);
     Router::new()
         .route("/healthz", get(async || "ok"))
@@ -41,12 +68,16 @@ async fn ready(State(state): State<Arc<ProbeState>>, RawQuery(query): RawQuery) 
     let verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
     let mut text = String::new();
     let mut all_hold = true;
-    for (name, holds) in &state.checks {
-        let holds = holds();
+    for Check { name, look } in &state.checks {
+        let Health { holds, detail } = look();
         all_hold &= holds;
         if verbose || !holds {
+            let (sign, word) = if holds { ('+', "ok") } else { ('-', "failed") };
             // Writing to a String does not fail.
-            let _ = writeln!(text, "[{}]{name} {}", sign(holds), if holds { "ok" } else { "failed" });
+            let _ = writeln!(text, "[{sign}]{name} {word}");
+            for line in detail.lines() {
+                let _ = writeln!(text, "    {line}");
+            }
         }
     }
     match (all_hold, verbose) {
@@ -54,10 +85,6 @@ async fn ready(State(state): State<Arc<ProbeState>>, RawQuery(query): RawQuery) 
         (true, true) => (text + "readyz check passed\n").into_response(),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, text + "readyz check failed\n").into_response(),
     }
-}
-
-fn sign(holds: bool) -> char {
-    if holds { '+' } else { '-' }
 }
 
 async fn metrics(State(state): State<Arc<ProbeState>>) -> Response {

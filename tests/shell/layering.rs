@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 /// Module and what it may name of ours. `cli` may name everything: `cli/serve.rs` wires it all together.
-const ALLOWED: [(&str, &[&str]); 10] = [
-    ("config", &["cli", "telemetry"]),
+const ALLOWED: [(&str, &[&str]); 11] = [
+    ("cluster", &["cluster"]),
+    ("config", &["cli", "cluster", "telemetry"]),
     ("draw", &[]),
     ("duration", &[]),
     ("metrics", &[]),

@@ -11,7 +11,8 @@ use axum::routing::get;
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use serde_json::{Value, json};
-use sidecarset::server::{self, RequestLimits, probes};
+use sidecarset::server::probes::{self, Check, Health};
+use sidecarset::server::{self, RequestLimits};
 use tower::ServiceExt;
 
 use crate::support::{mk_empty_state, mk_review, mk_state, publish, until};
@@ -425,7 +426,8 @@ async fn admissions_are_counted() {
 async fn readiness_says_what_is_missing() {
     let state = mk_empty_state(RequestLimits::default());
     let probe = async |path: &str| {
-        let app = probes::app(Arc::clone(&state), vec![("certificate", Box::new(|| true))]);
+        let health = Health { holds: true, detail: "ends in 7 days".to_owned() };
+        let app = probes::app(Arc::clone(&state), vec![Check::new("certificate", move || health.clone())]);
         send(app, Request::get(path).body(Body::empty()).expect("a request")).await
     };
     assert_eq!(probe("/healthz").await.text, "ok");
@@ -438,7 +440,10 @@ async fn readiness_says_what_is_missing() {
     publish(&state, "");
     assert_eq!(probe("/readyz").await.text, "ok");
     let verbose = probe("/readyz?verbose").await.text;
-    assert_eq!(verbose, "[+]snapshot ok\n[+]not-draining ok\n[+]certificate ok\nreadyz check passed\n");
+    assert_eq!(
+        verbose,
+        "[+]snapshot ok\n[+]not-draining ok\n[+]certificate ok\n    ends in 7 days\nreadyz check passed\n"
+    );
 
     state.draining.start();
     let answer = probe("/readyz?verbose=1").await;

@@ -1,0 +1,80 @@
+//! Which certificate the webhook serves, and how it is kept up to date.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{every, unix_now};
+use crate::config::{CertificateConfig, ServeConfig};
+use crate::metrics::Metrics;
+use crate::server::probes::{Check, Health};
+use crate::tls::resolver::CurrentCertificate;
+use crate::tls::self_made::SelfMade;
+use crate::tls::source::{CertificateSource, Keeper, PairFolder};
+
+/// How often the serving certificate is compared with its source.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Starts what keeps the serving certificate up to date, and gives its conditions of readiness.
+///
+/// # Errors
+///
+/// There is no certificate to serve, and waiting would not bring one.
+pub(super) fn start(
+    config: &ServeConfig,
+    current: &Arc<CurrentCertificate>,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<Check>, String> {
+    let keeper = load(&config.certificate, current, metrics)?;
+    let (current, metrics) = (Arc::clone(current), Arc::clone(metrics));
+    tokio::spawn(every(POLL, keeper, move |keeper| look(keeper, &metrics)));
+    Ok(vec![Check::new("certificate", move || Health::when(current.is_loaded()))])
+}
+
+fn load(
+    config: &CertificateConfig,
+    current: &Arc<CurrentCertificate>,
+    metrics: &Metrics,
+) -> Result<Keeper, String> {
+    let (flag, source): (_, Box<dyn CertificateSource>) = match config {
+        CertificateConfig::Managed(_) => {
+            return Err("certificates cannot be managed yet; name a folder with --cert-dir".to_owned());
+        }
+        CertificateConfig::Folder(dir) => ("--cert-dir", Box::new(PairFolder::new(dir))),
+        CertificateConfig::SelfMade { hosts, ca_out } => {
+            let made = SelfMade::new(hosts.clone()).map_err(|error| format!("--cert-host: {error}"))?;
+            if let Some(file) = ca_out {
+                std::fs::write(file, made.ca_pem())
+                    .map_err(|error| format!("--ca-out {}: cannot write: {error}", file.display()))?;
+            }
+            ("--cert-host", Box::new(made))
+        }
+    };
+    let mut keeper = Keeper::new(source, Arc::clone(current));
+    match keeper.check() {
+        Ok(Some(not_after)) => note(not_after, metrics),
+        Ok(None) => {}
+        Err(error) => return Err(format!("{flag}: {error}")),
+    }
+    Ok(keeper)
+}
+
+fn look(keeper: &mut Keeper, metrics: &Metrics) {
+    match keeper.check() {
+        Ok(Some(not_after)) => {
+            note(not_after, metrics);
+            tracing::info!(not_after_unix = not_after, "serving certificate replaced");
+        }
+        Ok(None) => {}
+        Err(error) => {
+            metrics.certificate_reload_failures.inc();
+            tracing::error!(%error, "the serving certificate does not load; the last good one stays");
+        }
+    }
+}
+
+fn note(not_after_unix: i64, metrics: &Metrics) {
+    metrics.certificate_expiry.set(not_after_unix as f64);
+    if (not_after_unix as f64) < unix_now() {
+        tracing::warn!(not_after_unix, "the serving certificate has ended: clients will refuse it");
+    }
+}
