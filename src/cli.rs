@@ -8,12 +8,13 @@ pub mod lint;
 mod offline;
 pub mod printer;
 pub mod serve;
+mod settings;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
 
-use crate::config::ServeConfig;
+use crate::config::layers;
 use args::{Args, Command};
 use printer::Printer;
 
@@ -25,13 +26,18 @@ pub const CANNOT_RUN: u8 = 2;
 /// Parses the arguments of the process and runs the command.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = Args::parse();
     let mut printer = Printer::for_process();
-    match args.command {
-        Command::Webhook(args) => match ServeConfig::from_args(*args) {
-            Ok(config) => serve::run(config, &mut printer),
-            Err(error) => printer.cannot_run(&error),
-        },
+    let command = Args::command();
+    let typed = layers::without_judging(command.clone()).try_get_matches();
+    if let Ok(typed) = &typed
+        && let Some((layers::SUBCOMMAND, webhook)) = typed.subcommand()
+    {
+        return settings::run(&command, webhook, &mut printer);
+    }
+    // Whatever clap has to say about the rest, help included, it says itself.
+    match Args::parse().command {
+        // Not reached: what clap takes was taken above too.
+        Command::Webhook(_) => printer.cannot_run(&"the command line is not understood"),
         Command::Crd(args) => crd::run(&args, &mut printer),
         Command::Explain(args) => explain::run(&args, &mut std::io::stdin().lock(), &mut printer),
         Command::Lint(args) => lint::run(&args, &mut std::io::stdin().lock(), &mut printer),

@@ -1,4 +1,10 @@
-//! Arguments, checked and completed: after this nothing is optional by accident.
+//! Settings, checked and completed: after this nothing is optional by accident.
+
+mod checks;
+pub mod environment;
+mod file;
+pub mod layers;
+pub mod print;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,9 +15,9 @@ use sidecarset_core::validation::Options;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::args::{ClusterArgs, WebhookArgs};
-use crate::cluster::client;
 use crate::cluster::identity::Identity;
 use crate::telemetry::LogFormat;
+use layers::{Layers, Problem};
 
 /// Everything that `sidecarset webhook` needs to know.
 #[derive(Debug)]
@@ -94,13 +100,24 @@ pub enum CertificateConfig {
 }
 
 impl ServeConfig {
-    /// Checks what clap cannot check alone.
+    /// Takes what [`layers::read`] found, if nothing is wrong with it.
     ///
     /// # Errors
     ///
-    /// A text that names the flag, what was found and what would be right.
-    pub fn from_args(args: WebhookArgs) -> Result<Self, String> {
+    /// Everything that is wrong: the place of each value, what was found and what would be right.
+    pub fn from_layers(layers: Layers) -> Result<Self, Vec<String>> {
+        let Layers { settings, args, mut problems, bad } = layers;
+        // What is wrong by itself has its default in `args`: nothing can be said about how it goes with others.
+        let about_good =
+            |problem: &Problem| !problem.settings.iter().any(|name| bad.iter().any(|b| b == name));
+        problems.extend(checks::find(&args, &settings).into_iter().filter(about_good).map(|p| p.text));
+        if problems.is_empty() { Ok(Self::from_args(args)) } else { Err(problems) }
+    }
+
+    fn from_args(args: WebhookArgs) -> Self {
         let WebhookArgs {
+            config: _,
+            print_config: _,
             listen,
             probe_listen,
             sidecarsets,
@@ -118,19 +135,9 @@ impl ServeConfig {
             workers,
             judging,
         } = args;
-        if listen == probe_listen && listen.port() != 0 {
-            return Err(format!("--probe-listen is {listen}, and so is --listen; give it another port"));
-        }
         let source = match sidecarsets {
             Some(folder) => SourceConfig::Folder(folder),
-            None if cluster.kubeconfig.is_some() || client::in_a_pod() => {
-                SourceConfig::Cluster(cluster.config())
-            }
-            None => {
-                return Err("no source of SidecarSets: this is no Pod, so name a folder with --sidecarsets or a cluster \
-                            with --kubeconfig"
-                    .to_owned());
-            }
+            None => SourceConfig::Cluster(cluster.config()),
         };
         let certificate = match (cert_dir, &source) {
             (Some(dir), _) => CertificateConfig::Folder(dir),
@@ -139,7 +146,7 @@ impl ServeConfig {
             }
             (None, SourceConfig::Cluster(_)) => CertificateConfig::Managed(cluster.managed()),
         };
-        Ok(Self {
+        Self {
             listen,
             probe_listen,
             source,
@@ -147,14 +154,14 @@ impl ServeConfig {
             client_ca,
             connection_age,
             debug_endpoints,
-            max_in_flight: usize::try_from(max_in_flight).unwrap_or(usize::MAX),
+            max_in_flight,
             shutdown_delay,
             log_format,
             log_level,
-            workers: usize::from(workers),
+            workers,
             features: judging.feature_gates.features,
             validation: judging.options(),
-        })
+        }
     }
 }
 

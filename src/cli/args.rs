@@ -1,16 +1,21 @@
 //! What can be typed: types for clap, nothing else.
 
+mod values;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use sidecarset_core::api::names::is_dns_label;
-use sidecarset_core::context::Features;
 use sidecarset_core::validation::Options;
 use tracing::level_filters::LevelFilter;
 
 use crate::telemetry::LogFormat;
+pub use values::{Gates, ServiceName};
+use values::{
+    parse_address, parse_feature_gates, parse_host, parse_label, parse_level, parse_name, parse_number,
+    parse_service,
+};
 
 /// Puts the sidecar containers of SidecarSets into Pods.
 #[derive(Debug, Parser)]
@@ -39,8 +44,17 @@ pub enum Command {
 /// Arguments of `sidecarset webhook`.
 #[derive(Debug, clap::Args)]
 pub struct WebhookArgs {
+    /// YAML file with settings: the names of these flags without their dashes. What is typed or in the environment wins
+    #[arg(long, env = "SIDECARSET_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Print every setting as such a file, with where its value comes from, and end
+    #[arg(long)]
+    pub print_config: bool,
+
     /// Address of the HTTPS server that the API server calls
-    #[arg(long, env = "SIDECARSET_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443")]
+    #[arg(long, env = "SIDECARSET_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443",
+          value_parser = parse_address)]
     pub listen: SocketAddr,
 
     /// Address of the plain HTTP server with /healthz, /readyz and /metrics
@@ -48,7 +62,8 @@ pub struct WebhookArgs {
         long,
         env = "SIDECARSET_PROBE_LISTEN",
         value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:8081"
+        default_value = "127.0.0.1:8081",
+        value_parser = parse_address
     )]
     pub probe_listen: SocketAddr,
 
@@ -63,7 +78,7 @@ pub struct WebhookArgs {
 
     /// Folder with tls.crt and tls.key, as a mounted Secret has them; without it certificates are managed in a cluster, and
     /// one is made at start with --sidecarsets
-    #[arg(long, env = "SIDECARSET_CERT_DIR", value_name = "DIR", conflicts_with_all = ["cert_host", "ca_out"])]
+    #[arg(long, env = "SIDECARSET_CERT_DIR", value_name = "DIR")]
     pub cert_dir: Option<PathBuf>,
 
     /// File with the CAs of API servers as PEM: clients without a certificate of one of them are refused. Without it every
@@ -72,7 +87,8 @@ pub struct WebhookArgs {
     pub client_ca: Option<PathBuf>,
 
     /// Name or IP address that the self-made certificate is valid for; may be repeated [default: localhost, 127.0.0.1, ::1]
-    #[arg(long, env = "SIDECARSET_CERT_HOST", value_name = "HOST", value_delimiter = ',')]
+    #[arg(long, env = "SIDECARSET_CERT_HOST", value_name = "HOST", value_delimiter = ',',
+          value_parser = parse_host)]
     pub cert_host: Vec<String>,
 
     /// File that the CA of the self-made certificate is written to, for clients to trust (curl --cacert)
@@ -81,8 +97,8 @@ pub struct WebhookArgs {
 
     /// Requests that are answered at a time; more get 503 with Retry-After
     #[arg(long, env = "SIDECARSET_MAX_IN_FLIGHT", value_name = "N", default_value = "1024",
-          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub max_in_flight: u32,
+          value_parser = parse_number::<1, 1_000_000>)]
+    pub max_in_flight: usize,
 
     /// How long to go on serving after SIGTERM, so that the last clients notice; in a cluster, longer than the readiness
     /// probe needs to fail (for example 10s)
@@ -96,7 +112,9 @@ pub struct WebhookArgs {
     pub connection_age: Duration,
 
     /// Serve /debug on the address of the probes
-    #[arg(long, env = "SIDECARSET_DEBUG_ENDPOINTS")]
+    #[arg(long, env = "SIDECARSET_DEBUG_ENDPOINTS", value_name = "BOOL",
+          default_value_t = false, default_missing_value = "true", num_args = 0..=1,
+          require_equals = true, action = clap::ArgAction::Set)]
     pub debug_endpoints: bool,
 
     /// How log lines look
@@ -109,8 +127,8 @@ pub struct WebhookArgs {
 
     /// Threads that answer admissions
     #[arg(long, env = "SIDECARSET_WORKERS", value_name = "N", default_value = "2",
-          value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub workers: u8,
+          value_parser = parse_number::<1, 64>)]
+    pub workers: usize,
 
     /// Switches.
     #[command(flatten)]
@@ -121,19 +139,20 @@ pub struct WebhookArgs {
 #[derive(Debug, clap::Args)]
 pub struct ClusterArgs {
     /// How the API server is reached; in a Pod its service account is the default
-    #[arg(long, env = "SIDECARSET_KUBECONFIG", value_name = "FILE", conflicts_with = "sidecarsets")]
+    #[arg(long, env = "SIDECARSET_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
     /// Namespace of the webhook's own objects [default: the one of its Pod]
-    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", value_parser = parse_label)]
     pub namespace: Option<String>,
 
     /// Namespace of the ControllerRevisions that sets can be pinned to [default: --namespace]
-    #[arg(long, env = "SIDECARSET_REVISION_NAMESPACE", value_name = "NAMESPACE")]
+    #[arg(long, env = "SIDECARSET_REVISION_NAMESPACE", value_name = "NAMESPACE", value_parser = parse_label)]
     pub revision_namespace: Option<String>,
 
     /// Service that the API server calls the webhook by: the name in managed certificates
-    #[arg(long, env = "SIDECARSET_SERVICE", value_name = "NAME", default_value = "sidecarset-webhook")]
+    #[arg(long, env = "SIDECARSET_SERVICE", value_name = "NAME", default_value = "sidecarset-webhook",
+          value_parser = parse_label)]
     pub service: String,
 
     /// Secret that managed certificates are kept in
@@ -141,7 +160,8 @@ pub struct ClusterArgs {
         long,
         env = "SIDECARSET_CERTIFICATE_SECRET",
         value_name = "NAME",
-        default_value = "sidecarset-webhook-certificate"
+        default_value = "sidecarset-webhook-certificate",
+        value_parser = parse_name
     )]
     pub certificate_secret: String,
 
@@ -151,7 +171,8 @@ pub struct ClusterArgs {
         env = "SIDECARSET_WEBHOOK_CONFIGURATIONS",
         value_name = "NAME,...",
         value_delimiter = ',',
-        default_value = "sidecarset,sidecarset-api"
+        default_value = "sidecarset,sidecarset-api",
+        value_parser = parse_name
     )]
     pub webhook_configurations: Vec<String>,
 }
@@ -165,7 +186,9 @@ pub struct JudgingArgs {
     pub feature_gates: Gates,
 
     /// Refuse SidecarSets that are legal and surely wrong, instead of warning
-    #[arg(long, env = "SIDECARSET_STRICT_VALIDATION")]
+    #[arg(long, env = "SIDECARSET_STRICT_VALIDATION", value_name = "BOOL",
+          default_value_t = false, default_missing_value = "true", num_args = 0..=1,
+          require_equals = true, action = clap::ArgAction::Set)]
     pub strict_validation: bool,
 
     /// Whether SidecarSets may have privileged containers
@@ -184,15 +207,6 @@ impl JudgingArgs {
             allow_privileged: self.allow_privileged,
         }
     }
-}
-
-/// Values of the feature gates.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Gates {
-    /// Those that change what is injected.
-    pub features: Features,
-    /// A missing allow list allows every annotation (A-API-P2).
-    pub patch_metadata_defaults_allowed: bool,
 }
 
 /// What the commands on files have in common.
@@ -276,24 +290,6 @@ pub struct CrdArgs {
     pub service: ServiceName,
 }
 
-/// A Service with its namespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-fn parse_service(text: &str) -> Result<ServiceName, String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if is_dns_label(namespace) && is_dns_label(name) => {
-            Ok(ServiceName { namespace: namespace.to_owned(), name: name.to_owned() })
-        }
-        _ => Err("write it as NAMESPACE/NAME, for example sidecarset-system/sidecarset-webhook".to_owned()),
-    }
-}
-
 /// What `sidecarset explain` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExplainOutput {
@@ -314,40 +310,6 @@ pub enum Output {
     Patch,
 }
 
-fn parse_level(text: &str) -> Result<LevelFilter, String> {
-    text.parse().map_err(|_| "known are off, error, warn, info, debug and trace".to_owned())
-}
-
-/// Names of the gate, ours first; the second is upstream's. Rule: I-CONST-17.
-const SORT_GATES: [&str; 2] = ["SortSidecarContainers", "EnableSortSidecarContainerByName"];
-
-/// Name of the gate, ours and upstream's. Rule: A-API-P2.
-const ALLOW_LIST_GATE: &str = "SidecarSetPatchPodMetadataDefaultsAllowed";
-
-fn parse_feature_gates(text: &str) -> Result<Gates, String> {
-    let mut gates = Gates::default();
-    for gate in text.split(',').map(str::trim).filter(|gate| !gate.is_empty()) {
-        let (name, value) =
-            gate.split_once('=').ok_or_else(|| format!("{gate:?} has no value; write {gate}=true"))?;
-        let value = match value.to_ascii_lowercase().as_str() {
-            "true" => true,
-            "false" => false,
-            _ => return Err(format!("{name} is {value:?}; it can be true or false")),
-        };
-        if SORT_GATES.contains(&name) {
-            gates.features.sort_sidecar_containers = value;
-        } else if name == ALLOW_LIST_GATE {
-            gates.patch_metadata_defaults_allowed = value;
-        } else {
-            let [ours, upstreams] = SORT_GATES;
-            return Err(format!(
-                "unknown gate {name:?}; known are {ours} (upstream's name {upstreams} is accepted) and {ALLOW_LIST_GATE}"
-            ));
-        }
-    }
-    Ok(gates)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -357,34 +319,5 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Args::command().debug_assert();
-    }
-
-    /// Rule: I-CONST-17.
-    #[test]
-    fn gates_are_known_by_both_names() {
-        for gate in SORT_GATES {
-            let on = parse_feature_gates(&format!("{gate}=true")).expect("known");
-            assert!(on.features.sort_sidecar_containers);
-            assert!(
-                !parse_feature_gates(&format!("{gate}=true,{gate}=False"))
-                    .expect("known")
-                    .features
-                    .sort_sidecar_containers
-            );
-        }
-        assert_eq!(parse_feature_gates(""), Ok(Gates::default()));
-        let on = parse_feature_gates("SidecarSetPatchPodMetadataDefaultsAllowed=true").expect("known");
-        assert!(on.patch_metadata_defaults_allowed && !on.features.sort_sidecar_containers);
-    }
-
-    #[test]
-    fn wrong_gates_say_what_would_be_right() {
-        for (text, hint) in [
-            ("Nope=true", "known are SortSidecarContainers"),
-            ("SortSidecarContainers", "=true"),
-            ("SortSidecarContainers=1", "true or false"),
-        ] {
-            assert!(parse_feature_gates(text).is_err_and(|message| message.contains(hint)), "{text}");
-        }
     }
 }

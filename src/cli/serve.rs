@@ -27,18 +27,21 @@ use crate::tls::{self, accept};
 /// Longest wait for requests in flight at the end; the API server waits no longer for an answer.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
-/// Serves until it is told to stop.
-pub fn run(config: ServeConfig, printer: &mut Printer) -> ExitCode {
-    match serve(config) {
+/// Serves until it is told to stop. `warnings` about the settings are logged first.
+pub fn run(config: ServeConfig, warnings: &[String], printer: &mut Printer) -> ExitCode {
+    match serve(config, warnings) {
         Ok(code) => code,
         Err(error) => printer.cannot_run(&error),
     }
 }
 
-fn serve(config: ServeConfig) -> Result<ExitCode, String> {
+fn serve(config: ServeConfig, warnings: &[String]) -> Result<ExitCode, String> {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let log = telemetry::start(config.log_format, config.log_level, metrics.log_lines_dropped.clone())
         .map_err(|error| format!("cannot start logging: {error}"))?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     // Admissions have threads of their own, so that loading SidecarSets or a scrape cannot delay one.
     let admissions = runtime("admission", config.workers)?;
     let background = runtime("background", 1)?;

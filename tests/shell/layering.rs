@@ -6,7 +6,7 @@ use std::path::Path;
 /// Module and what it may name of ours. `cli` may name everything: `cli/serve.rs` wires it all together.
 const ALLOWED: [(&str, &[&str]); 11] = [
     ("cluster", &["cluster"]),
-    ("config", &["cli", "cluster", "telemetry"]),
+    ("config", &["cli", "cluster", "config", "source", "telemetry"]),
     ("draw", &[]),
     ("duration", &[]),
     ("metrics", &[]),

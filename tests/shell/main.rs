@@ -16,6 +16,7 @@ mod lint;
 mod process;
 mod router;
 mod rules;
+mod settings;
 mod sidecarset_api;
 mod socket;
 mod support;

@@ -1,0 +1,133 @@
+//! What a value of a flag may be, and what is told when it is something else.
+
+use std::net::SocketAddr;
+
+use sidecarset_core::api::names::{is_dns_label, is_dns_subdomain};
+use sidecarset_core::context::Features;
+use tracing::level_filters::LevelFilter;
+
+/// Values of the feature gates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gates {
+    /// Those that change what is injected.
+    pub features: Features,
+    /// A missing allow list allows every annotation (A-API-P2).
+    pub patch_metadata_defaults_allowed: bool,
+}
+
+/// A Service with its namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+pub(super) fn parse_service(text: &str) -> Result<ServiceName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if is_dns_label(namespace) && is_dns_label(name) => {
+            Ok(ServiceName { namespace: namespace.to_owned(), name: name.to_owned() })
+        }
+        _ => Err("write it as NAMESPACE/NAME, for example sidecarset-system/sidecarset-webhook".to_owned()),
+    }
+}
+
+pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "write an IP address and a port, for example 0.0.0.0:10250 or [::]:10250".to_owned())
+}
+
+pub(super) fn parse_number<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
+    number.ok_or_else(|| format!("write a number from {LEAST} to {MOST}"))
+}
+
+pub(super) fn parse_host(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err("write a DNS name or an IP address, for example webhook.example.com".to_owned())
+}
+
+pub(super) fn parse_label(text: &str) -> Result<String, String> {
+    if is_dns_label(text) {
+        return Ok(text.to_owned());
+    }
+    Err("it has to be of a-z, 0-9 and - (not at an end), at most 63 characters".to_owned())
+}
+
+pub(super) fn parse_name(text: &str) -> Result<String, String> {
+    if is_dns_subdomain(text) {
+        return Ok(text.to_owned());
+    }
+    Err("it has to be of a-z, 0-9, - and . (not at an end), at most 253 characters".to_owned())
+}
+
+pub(super) fn parse_level(text: &str) -> Result<LevelFilter, String> {
+    text.parse().map_err(|_| "known are off, error, warn, info, debug and trace".to_owned())
+}
+
+/// Names of the gate, ours first; the second is upstream's. Rule: I-CONST-17.
+const SORT_GATES: [&str; 2] = ["SortSidecarContainers", "EnableSortSidecarContainerByName"];
+
+/// Name of the gate, ours and upstream's. Rule: A-API-P2.
+const ALLOW_LIST_GATE: &str = "SidecarSetPatchPodMetadataDefaultsAllowed";
+
+pub(super) fn parse_feature_gates(text: &str) -> Result<Gates, String> {
+    let mut gates = Gates::default();
+    for gate in text.split(',').map(str::trim).filter(|gate| !gate.is_empty()) {
+        let (name, value) =
+            gate.split_once('=').ok_or_else(|| format!("{gate:?} has no value; write {gate}=true"))?;
+        let value = match value.to_ascii_lowercase().as_str() {
+            "true" => true,
+            "false" => false,
+            _ => return Err(format!("{name} is {value:?}; it can be true or false")),
+        };
+        if SORT_GATES.contains(&name) {
+            gates.features.sort_sidecar_containers = value;
+        } else if name == ALLOW_LIST_GATE {
+            gates.patch_metadata_defaults_allowed = value;
+        } else {
+            let [ours, upstreams] = SORT_GATES;
+            return Err(format!(
+                "unknown gate {name:?}; known are {ours} (upstream's name {upstreams} is accepted) and {ALLOW_LIST_GATE}"
+            ));
+        }
+    }
+    Ok(gates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rule: I-CONST-17.
+    #[test]
+    fn gates_are_known_by_both_names() {
+        for gate in SORT_GATES {
+            let on = parse_feature_gates(&format!("{gate}=true")).expect("known");
+            assert!(on.features.sort_sidecar_containers);
+            assert!(
+                !parse_feature_gates(&format!("{gate}=true,{gate}=False"))
+                    .expect("known")
+                    .features
+                    .sort_sidecar_containers
+            );
+        }
+        assert_eq!(parse_feature_gates(""), Ok(Gates::default()));
+        let on = parse_feature_gates("SidecarSetPatchPodMetadataDefaultsAllowed=true").expect("known");
+        assert!(on.patch_metadata_defaults_allowed && !on.features.sort_sidecar_containers);
+    }
+
+    #[test]
+    fn wrong_gates_say_what_would_be_right() {
+        for (text, hint) in [
+            ("Nope=true", "known are SortSidecarContainers"),
+            ("SortSidecarContainers", "=true"),
+            ("SortSidecarContainers=1", "true or false"),
+        ] {
+            assert!(parse_feature_gates(text).is_err_and(|message| message.contains(hint)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What is wrong with settings that are good by themselves: two that exclude each other, files that are not there.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::layers::{Problem, Settings};
+use crate::cli::args::WebhookArgs;
+use crate::cluster::client;
+
+/// Longest delay that makes sense: nothing in a cluster takes longer to see that a replica is gone.
+const LONGEST_SHUTDOWN_DELAY: Duration = Duration::from_secs(600);
+/// Shortest age of a connection: with less, handshakes cost more than admissions.
+const SHORTEST_CONNECTION_AGE: Duration = Duration::from_secs(1);
+
+/// Everything that is wrong, in no special order.
+pub(super) fn find(args: &WebhookArgs, settings: &Settings) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    problems.extend(addresses(args, settings));
+    problems.extend(source(args, settings));
+    problems.extend(certificate(args, settings));
+    problems.extend(durations(args, settings));
+    problems.extend(files(args, settings));
+    problems
+}
+
+fn addresses(args: &WebhookArgs, settings: &Settings) -> Option<Problem> {
+    let (listen, probes) = (args.listen, args.probe_listen);
+    let everywhere = listen.ip().is_unspecified() || probes.ip().is_unspecified();
+    if listen.port() != probes.port() || listen.port() == 0 || (listen.ip() != probes.ip() && !everywhere) {
+        return None;
+    }
+    let (place, other) = (settings.place("probe-listen"), settings.place("listen"));
+    let text = format!("{place} is {probes}, and {other} is {listen}; give one of them another port");
+    Some(Problem { settings: vec!["listen", "probe-listen"], text })
+}
+
+fn source(args: &WebhookArgs, settings: &Settings) -> Option<Problem> {
+    let both = vec!["sidecarsets", "kubeconfig"];
+    match (&args.sidecarsets, &args.cluster.kubeconfig) {
+        (Some(_), Some(_)) => {
+            Some(exclude(settings, both, "SidecarSets come from a folder or from a cluster"))
+        }
+        (None, None) if !client::in_a_pod() => {
+            let text = "no source of SidecarSets: this is no Pod, so name a folder with --sidecarsets or a cluster with \
+                        --kubeconfig";
+            Some(Problem { settings: both, text: text.to_owned() })
+        }
+        _ => None,
+    }
+}
+
+fn certificate(args: &WebhookArgs, settings: &Settings) -> Vec<Problem> {
+    let (of_a_folder, in_a_folder) = (args.cert_dir.is_some(), args.sidecarsets.is_some());
+    let mut problems = Vec::new();
+    for name in ["cert-host", "ca-out"].into_iter().filter(|name| settings.is_given(name)) {
+        if of_a_folder {
+            let why = "the certificate is read or made at start";
+            problems.push(exclude(settings, vec!["cert-dir", name], why));
+        } else if !in_a_folder && (args.cluster.kubeconfig.is_some() || client::in_a_pod()) {
+            let text = format!(
+                "{} is given, but only with --sidecarsets is a certificate made at start; leave it out",
+                settings.place(name)
+            );
+            problems.push(Problem { settings: vec![name, "sidecarsets"], text });
+        }
+    }
+    if of_a_folder && settings.is_given("certificate-secret") {
+        let why = "the certificate is read from a folder or managed in a Secret";
+        problems.push(exclude(settings, vec!["cert-dir", "certificate-secret"], why));
+    }
+    problems
+}
+
+fn exclude(settings: &Settings, names: Vec<&'static str>, why: &str) -> Problem {
+    let places: Vec<String> = names.iter().map(|name| settings.place(name)).collect();
+    let text = format!("{} cannot be used together: {why}; leave one of them out", places.join(" and "));
+    Problem { settings: names, text }
+}
+
+fn durations(args: &WebhookArgs, settings: &Settings) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut wrong = |name: &'static str, found: Duration, right: &str| {
+        let text = format!("{} is {found:?}: it has to be {right}", settings.place(name));
+        problems.push(Problem { settings: vec![name], text });
+    };
+    if args.shutdown_delay > LONGEST_SHUTDOWN_DELAY {
+        wrong("shutdown-delay", args.shutdown_delay, "at most 10m");
+    }
+    if args.connection_age < SHORTEST_CONNECTION_AGE {
+        wrong("connection-age", args.connection_age, "at least 1s");
+    }
+    problems
+}
+
+fn files(args: &WebhookArgs, settings: &Settings) -> Vec<Problem> {
+    let written = args.ca_out.as_deref().map(|file| match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    });
+    let looks = [
+        ("sidecarsets", args.sidecarsets.as_deref(), "folder"),
+        ("cert-dir", args.cert_dir.as_deref(), "folder"),
+        ("ca-out", written, "folder"),
+        ("kubeconfig", args.cluster.kubeconfig.as_deref(), "file"),
+        ("client-ca", args.client_ca.as_deref(), "file"),
+    ];
+    let mut problems = Vec::new();
+    for (name, path, what) in looks {
+        let Some(path) = path else { continue };
+        let looked = if what == "folder" { fs::read_dir(path).map(|_| ()) } else { read_some(path) };
+        if let Err(error) = looked {
+            let text =
+                format!("{}: {}: cannot read the {what}: {error}", settings.place(name), path.display());
+            problems.push(Problem { settings: vec![name], text });
+        }
+    }
+    problems
+}
+
+/// A folder can be opened as a file, but not read.
+fn read_some(path: &Path) -> std::io::Result<()> {
+    fs::File::open(path)?.read(&mut [0]).map(|_| ())
+}
