@@ -1,136 +1,53 @@
 //! The metrics of the process, as Prometheus reads them. Label values come from enums only, so their number is bounded.
+//!
+//! A new metric is a field of [`Metrics`], or of the struct of its area, a line where that registers its metrics, and a row
+//! in `docs/operate.md`. A test compares the page with what is registered, another one dashboard and alerts.
 
-use std::fmt::Write as _;
+mod exposition;
+mod labels;
+mod process;
+mod registrar;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use sidecarset_core::admission::{Decision, Verdict};
 
-/// How one admission request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Allowed as it is.
-    Unchanged,
-    /// Allowed with a patch.
-    Patched,
-    /// Denied with a message.
-    Denied,
-    /// The request was no usable AdmissionReview: HTTP 4xx (D-22.3).
-    BadRequest,
-    /// We failed: HTTP 5xx, the failure policy decides (D-22.1).
-    Failed,
-}
+pub use exposition::Format;
+pub use labels::{ApiEndpoint, EventResult, Handshake, Operation, Outcome};
+pub use registrar::{Described, Registrar};
 
-impl Outcome {
-    /// The word in labels and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unchanged => "unchanged",
-            Self::Patched => "patched",
-            Self::Denied => "denied",
-            Self::BadRequest => "bad_request",
-            Self::Failed => "failed",
-        }
-    }
-}
+use labels::{AdmissionLabels, ApiLabels, EventLabels, HandshakeLabels, RuleLabels};
 
-impl EncodeLabelValue for Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        encoder.write_str(self.as_str())
-    }
-}
-
-/// Operation of an AdmissionRequest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operation {
-    /// An object is made.
-    Create,
-    /// An object changes.
-    Update,
-    /// An object goes.
-    Delete,
-    /// A connection to an object, for example `exec`.
-    Connect,
-    /// The request did not get far enough to tell.
-    Unknown,
-}
-
-impl Operation {
-    /// The word in requests and labels.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "CREATE",
-            Self::Update => "UPDATE",
-            Self::Delete => "DELETE",
-            Self::Connect => "CONNECT",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-impl EncodeLabelValue for Operation {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        encoder.write_str(self.as_str())
-    }
-}
-
-/// Endpoints about SidecarSets themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ApiEndpoint {
-    /// Defaulting.
-    Mutate,
-    /// Validation.
-    Validate,
-    /// Conversion between versions.
-    Convert,
-}
-
-impl ApiEndpoint {
-    /// The word in labels and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mutate => "mutate",
-            Self::Validate => "validate",
-            Self::Convert => "convert",
-        }
-    }
-}
-
-impl EncodeLabelValue for ApiEndpoint {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        encoder.write_str(self.as_str())
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ApiLabels {
-    endpoint: ApiEndpoint,
-    verdict: Outcome,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AdmissionLabels {
-    operation: Operation,
-    verdict: Outcome,
-}
+/// Upper ends of the histogram's buckets, in seconds. A usual admission takes tens of microseconds, the API server's default
+/// patience is 10 s; 1 s has an end of its own, because an alert asks for it.
+const ADMISSION_BUCKETS: [f64; 17] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
 
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    of_every_process: Registry,
+    described: Vec<Described>,
     admissions: Family<AdmissionLabels, Counter>,
     api_requests: Family<ApiLabels, Counter>,
     admission_seconds: Histogram,
     admissions_in_flight: Gauge,
+    /// Most requests that are answered at a time.
+    pub in_flight_limit: Gauge,
+    denied: Family<RuleLabels, Counter>,
+    skipped_sets: Family<RuleLabels, Counter>,
+    injected_sets: Counter,
     /// Requests that were turned away because too many were in flight.
     pub shed: Counter,
     /// SidecarSets in the Snapshot.
@@ -145,20 +62,30 @@ pub struct Metrics {
     pub certificate_reload_failures: Counter,
     /// Log lines that were lost because the reader of our log was too slow.
     pub log_lines_dropped: Counter,
+    /// Connections of the admission port.
+    pub connections: ConnectionCounts,
+    /// Events on SidecarSets.
+    pub events: EventMetrics,
 }
 
 impl Metrics {
     /// Makes and registers all metrics. `version` is shown as `sidecarset_build_info`.
     #[must_use]
     pub fn new(version: &'static str) -> Self {
-        // From 25 µs to 3.7 s: a usual admission takes tens of microseconds, the API server gives up after 10 s.
-        let buckets = prometheus_client::metrics::histogram::exponential_buckets(0.000_025, 2.5, 14);
+        let mut registrar = Registrar::default();
+        let of_every_process = registrar.collect(process::described(), process::Process);
         let mut metrics = Self {
-            registry: Registry::with_prefix("sidecarset"),
+            registry: Registry::default(),
+            of_every_process,
+            described: Vec::new(),
             admissions: Family::default(),
             api_requests: Family::default(),
-            admission_seconds: Histogram::new(buckets),
+            admission_seconds: Histogram::new(ADMISSION_BUCKETS),
             admissions_in_flight: Gauge::default(),
+            in_flight_limit: Gauge::default(),
+            denied: Family::default(),
+            skipped_sets: Family::default(),
+            injected_sets: Counter::default(),
             shed: Counter::default(),
             sidecarsets: Gauge::default(),
             source_reload_failures: Counter::default(),
@@ -166,14 +93,20 @@ impl Metrics {
             certificate_expiry: Gauge::default(),
             certificate_reload_failures: Counter::default(),
             log_lines_dropped: Counter::default(),
+            connections: ConnectionCounts::default(),
+            events: EventMetrics::default(),
         };
-        metrics.register(version);
+        registrar.register("build", "Version of the program", Info::new([("version", version)]));
+        metrics.register_admissions(&mut registrar);
+        metrics.register_state(&mut registrar);
+        metrics.connections.register(&mut registrar);
+        metrics.events.register(&mut registrar);
+        (metrics.registry, metrics.described) = registrar.finish();
+        metrics.start_at_zero();
         metrics
     }
 
-    fn register(&mut self, version: &'static str) {
-        let r = &mut self.registry;
-        r.register("build", "Version of the program", Info::new([("version", version)]));
+    fn register_admissions(&self, r: &mut Registrar) {
         r.register("admission_requests", "Admission requests by how they ended", self.admissions.clone());
         r.register(
             "api_requests",
@@ -186,7 +119,22 @@ impl Metrics {
             self.admission_seconds.clone(),
         );
         r.register("admission_in_flight", "Requests being answered", self.admissions_in_flight.clone());
+        r.register(
+            "admission_in_flight_limit",
+            "Requests that are answered at a time at most",
+            self.in_flight_limit.clone(),
+        );
         r.register("admission_shed", "Requests turned away by the in-flight limit", self.shed.clone());
+        r.register("admission_denied", "Denied Pods by the rule behind it", self.denied.clone());
+        r.register(
+            "admission_skipped_sets",
+            "SidecarSets that matched a Pod and were not applied, by rule",
+            self.skipped_sets.clone(),
+        );
+        r.register("admission_injected_sets", "SidecarSets applied to Pods", self.injected_sets.clone());
+    }
+
+    fn register_state(&self, r: &mut Registrar) {
         r.register("sidecarsets", "SidecarSets in the Snapshot", self.sidecarsets.clone());
         r.register(
             "source_reload_failures",
@@ -215,10 +163,36 @@ impl Metrics {
         );
     }
 
+    /// A series that is there from the start shows its first increase; one that begins at 1 does not.
+    fn start_at_zero(&self) {
+        for verdict in Outcome::ALL {
+            drop(self.admissions.get_or_create(&AdmissionLabels { operation: Operation::Create, verdict }));
+            for endpoint in ApiEndpoint::ALL {
+                drop(self.api_requests.get_or_create(&ApiLabels { endpoint, verdict }));
+            }
+        }
+        for verdict in [Outcome::BadRequest, Outcome::Failed] {
+            drop(self.admissions.get_or_create(&AdmissionLabels { operation: Operation::Unknown, verdict }));
+        }
+    }
+
     /// Counts one admission and its duration.
     pub fn admission(&self, operation: Operation, verdict: Outcome, duration: Duration) {
         self.admissions.get_or_create(&AdmissionLabels { operation, verdict }).inc();
         self.admission_seconds.observe(duration.as_secs_f64());
+    }
+
+    /// Counts what a decision did with sets, and the rule of a denial.
+    pub fn decision(&self, decision: &Decision) {
+        if let Verdict::Denied(denial) = &decision.verdict {
+            self.denied.get_or_create(&RuleLabels { rule: denial.rule }).inc();
+        }
+        for skipped in &decision.skipped {
+            self.skipped_sets.get_or_create(&RuleLabels { rule: skipped.rule }).inc();
+        }
+        if !decision.injected.is_empty() {
+            self.injected_sets.inc_by(u64::try_from(decision.injected.len()).unwrap_or(u64::MAX));
+        }
     }
 
     /// Counts one request about SidecarSets themselves.
@@ -226,21 +200,113 @@ impl Metrics {
         self.api_requests.get_or_create(&ApiLabels { endpoint, verdict }).inc();
     }
 
-    /// Text in the OpenMetrics format, for `/metrics`.
+    /// Every metric that is registered.
+    #[must_use]
+    pub fn described(&self) -> &[Described] {
+        &self.described
+    }
+
+    /// OpenMetrics text for `/metrics`; [`Format::of`] makes the other format of it.
     ///
     /// # Errors
     ///
     /// Writing to the text failed, which a `String` does not do.
     pub fn text(&self, in_flight: usize) -> Result<String, std::fmt::Error> {
         self.admissions_in_flight.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
-        let mut text = String::with_capacity(4096);
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        let mut text = String::with_capacity(8192);
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.of_every_process)?;
+        encode_eof(&mut text)?;
         Ok(text)
+    }
+}
+
+/// Connections of the admission port. Clones count together.
+#[derive(Debug, Clone)]
+pub struct ConnectionCounts {
+    handshakes: Family<HandshakeLabels, Counter>,
+    /// Connections open now.
+    pub open: Gauge,
+}
+
+impl Default for ConnectionCounts {
+    fn default() -> Self {
+        let metrics = Self { handshakes: Family::default(), open: Gauge::default() };
+        for result in Handshake::ALL {
+            drop(metrics.handshakes.get_or_create(&HandshakeLabels { result }));
+        }
+        metrics
+    }
+}
+
+impl ConnectionCounts {
+    fn register(&self, r: &mut Registrar) {
+        r.register("tls_handshakes", "TLS handshakes by how they ended", self.handshakes.clone());
+        r.register("connections_open", "Open connections, handshakes under way included", self.open.clone());
+    }
+
+    /// Counts one handshake.
+    pub fn handshake(&self, result: Handshake) {
+        self.handshakes.get_or_create(&HandshakeLabels { result }).inc();
+    }
+
+    /// Counts a connection as open until the returned value is dropped.
+    #[must_use]
+    pub fn enter(&self) -> OpenConnection {
+        self.open.inc();
+        OpenConnection(self.open.clone())
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// What became of Events. Clones count together.
+#[derive(Debug, Clone)]
+pub struct EventMetrics {
+    results: Family<EventLabels, Counter>,
+}
+
+impl Default for EventMetrics {
+    fn default() -> Self {
+        let metrics = Self { results: Family::default() };
+        for result in EventResult::ALL {
+            drop(metrics.results.get_or_create(&EventLabels { result }));
+        }
+        metrics
+    }
+}
+
+impl EventMetrics {
+    fn register(&self, r: &mut Registrar) {
+        r.register("events", "Faults worth an Event by what became of them", self.results.clone());
+    }
+
+    /// Counts `number` faults.
+    pub fn count(&self, result: EventResult, number: u64) {
+        self.results.get_or_create(&EventLabels { result }).inc_by(number);
+    }
+
+    /// Faults counted so far.
+    #[must_use]
+    pub fn get(&self, result: EventResult) -> u64 {
+        self.results.get_or_create(&EventLabels { result }).get()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use sidecarset_core::admission::{Denial, Skipped};
+
     use super::*;
 
     #[test]
@@ -249,22 +315,73 @@ mod tests {
         metrics.admission(Operation::Create, Outcome::Patched, Duration::from_micros(30));
         metrics.api_request(ApiEndpoint::Validate, Outcome::Denied);
         metrics.shed.inc();
+        metrics.in_flight_limit.set(1024);
+        metrics.connections.handshake(Handshake::Refused);
+        let _open = metrics.connections.enter();
+        drop(metrics.connections.enter());
         let text = metrics.text(3).expect("text");
         for line in [
             "sidecarset_build_info{version=\"1.2.3\"} 1",
             "sidecarset_admission_requests_total{operation=\"CREATE\",verdict=\"patched\"} 1",
+            "sidecarset_admission_requests_total{operation=\"CREATE\",verdict=\"failed\"} 0",
             "sidecarset_api_requests_total{endpoint=\"validate\",verdict=\"denied\"} 1",
             "sidecarset_admission_duration_seconds_count 1",
+            "sidecarset_admission_duration_seconds_bucket{le=\"0.00005\"} 1",
             "sidecarset_admission_in_flight 3",
+            "sidecarset_admission_in_flight_limit 1024",
             "sidecarset_admission_shed_total 1",
+            "sidecarset_admission_injected_sets_total 0",
             "sidecarset_sidecarsets 0",
             "sidecarset_source_reload_failures_total 0",
             "sidecarset_source_last_success_timestamp_seconds 0.0",
             "sidecarset_certificate_expiry_timestamp_seconds 0.0",
             "sidecarset_certificate_reload_failures_total 0",
             "sidecarset_log_lines_dropped_total 0",
+            "sidecarset_tls_handshakes_total{result=\"refused\"} 1",
+            "sidecarset_connections_open 1",
+            "sidecarset_events_total{result=\"dropped\"} 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_decision_is_counted_by_rule() {
+        let metrics = Metrics::new("1");
+        let skipped = Skipped { set: Arc::from("a"), rule: "D-22", reason: String::new() };
+        let denial = Denial { code: 500, message: String::new(), rule: "I-REV-9" };
+        let decision = Decision {
+            verdict: Verdict::Denied(denial),
+            skipped: vec![skipped.clone(), skipped],
+            injected: vec![Arc::from("b"), Arc::from("c"), Arc::from("d")],
+            ..Decision::default()
+        };
+        metrics.decision(&decision);
+        let text = metrics.text(0).expect("text");
+        for line in [
+            "sidecarset_admission_denied_total{rule=\"I-REV-9\"} 1",
+            "sidecarset_admission_skipped_sets_total{rule=\"D-22\"} 2",
+            "sidecarset_admission_injected_sets_total 3",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_process_is_measured() {
+        let text = Metrics::new("1").text(0).expect("text");
+        let value = |name: &str| -> f64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+            line.trim().parse().expect("a number")
+        };
+        assert!(value("process_resident_memory_bytes ") > 1e6);
+        assert!(value("process_virtual_memory_bytes ") >= value("process_resident_memory_bytes "));
+        assert!(value("process_open_fds ") >= 1.0 && value("process_open_fds ") <= value("process_max_fds "));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let age = now.as_secs_f64() - value("process_start_time_seconds ");
+        assert!((-2.0..86_400.0).contains(&age), "started {age} s ago");
+        assert!(value("process_cpu_seconds_total ") >= 0.0);
     }
 }

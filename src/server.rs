@@ -89,6 +89,7 @@ impl AppState {
         limits: RequestLimits,
     ) -> Self {
         let slots = Semaphore::new(limits.in_flight);
+        metrics.in_flight_limit.set(i64::try_from(limits.in_flight).unwrap_or(i64::MAX));
         Self { published, metrics, draining, draw, features, validation, limits, slots }
     }
 

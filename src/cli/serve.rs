@@ -96,7 +96,9 @@ async fn serve_until_signal(
         let (listener, address) = bind("--listen", config.listen).await?;
         let stop = async move { _ = stop_rx.await };
         let app = server::app(Arc::clone(&state));
-        (address, admissions.spawn(accept::serve(listener, tls, app, ConnectionLimits::default(), stop)))
+        let connections = metrics.connections.clone();
+        let serving = accept::serve(listener, tls, app, ConnectionLimits::default(), connections, stop);
+        (address, admissions.spawn(serving))
     };
 
     let probe_app = probes::app(state, checks);

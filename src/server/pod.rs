@@ -105,6 +105,7 @@ fn report(state: &AppState, review: &Review<'_>, decision: &Decision, duration: 
         Verdict::Denied(denial) => (Outcome::Denied, Some(denial.rule)),
     };
     state.metrics.admission(review.operation, outcome, duration);
+    state.metrics.decision(decision);
     let pod = match &review.object {
         Object::Pod(pod) => pod.display_name(),
         Object::Missing | Object::Undecodable(_) => "",

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::AppState;
 use super::status::Failure;
+use crate::metrics::Format;
 
 /// A condition of readiness.
 pub struct Check {
@@ -87,10 +88,11 @@ async fn ready(State(state): State<Arc<ProbeState>>, RawQuery(query): RawQuery) 
     }
 }
 
-async fn metrics(State(state): State<Arc<ProbeState>>) -> Response {
-    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+async fn metrics(State(state): State<Arc<ProbeState>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let format = Format::negotiate(accept);
     match state.app.metrics.text(state.app.in_flight()) {
-        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], format.of(text)).into_response(),
         Err(error) => Failure::internal(format!("cannot write the metrics: {error}")).into_response(),
     }
 }

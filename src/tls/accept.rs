@@ -15,6 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::metrics::{ConnectionCounts, Handshake};
+
 /// What a client may hold up, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
@@ -41,12 +43,13 @@ impl Default for ConnectionLimits {
 }
 
 /// Serves `router` on `listener` until `stop` resolves, then closes idle connections, lets requests in flight end, and
-/// returns. Bounding that last wait is up to the caller.
+/// returns. Bounding that last wait is up to the caller. Connections and handshakes are counted in `counts`.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     router: Router,
     limits: ConnectionLimits,
+    counts: ConnectionCounts,
     stop: impl Future<Output = ()>,
 ) {
     let acceptor = TlsAcceptor::from(tls);
@@ -60,11 +63,13 @@ pub async fn serve(
         };
         match accepted {
             Ok(Some((stream, slot))) => {
-                let connection = Connection { acceptor: acceptor.clone(), router: router.clone(), limits };
+                let (acceptor, router) = (acceptor.clone(), router.clone());
+                let connection = Connection { acceptor, router, limits, counts: counts.clone() };
                 let watcher = graceful.watcher();
+                let open = counts.enter();
                 tokio::spawn(async move {
                     connection.run(stream, watcher).await;
-                    drop(slot);
+                    drop((open, slot));
                 });
             }
             Ok(None) => break,
@@ -93,6 +98,7 @@ struct Connection {
     acceptor: TlsAcceptor,
     router: Router,
     limits: ConnectionLimits,
+    counts: ConnectionCounts,
 }
 
 impl Connection {
@@ -102,9 +108,15 @@ impl Connection {
             tracing::debug!(%error, "TCP_NODELAY");
         }
         match tokio::time::timeout(self.limits.handshake, self.acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => self.http(stream, watcher).await,
-            Ok(Err(error)) => report_handshake(&error),
-            Err(_elapsed) => tracing::debug!("TLS handshake took too long"),
+            Ok(Ok(stream)) => {
+                self.counts.handshake(Handshake::Ok);
+                self.http(stream, watcher).await;
+            }
+            Ok(Err(error)) => self.counts.handshake(report_handshake(&error)),
+            Err(_elapsed) => {
+                self.counts.handshake(Handshake::Timeout);
+                tracing::debug!("TLS handshake took too long");
+            }
         }
     }
 
@@ -139,18 +151,26 @@ impl Connection {
 
 /// A client that refuses our certificate says so in an alert, and only we see it: that is a configuration mistake which
 /// somebody looks for. Everything else in a failed handshake is noise from probes and scanners.
-fn report_handshake(error: &io::Error) {
+fn report_handshake(error: &io::Error) -> Handshake {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
         Some(rustls::Error::AlertReceived(
             alert @ (AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
             | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown),
-        )) => tracing::warn!(
-            ?alert,
-            "a client refuses our certificate: its CA bundle or the name it calls us by does not fit"
-        ),
-        _ => tracing::debug!(%error, "TLS handshake failed"),
+            | AlertDescription::CertificateUnknown
+            // Signed by another key of a CA with the same name, as after a rotation that the client missed.
+            | AlertDescription::DecryptError),
+        )) => {
+            tracing::warn!(
+                ?alert,
+                "a client refuses our certificate: its CA bundle or the name it calls us by does not fit"
+            );
+            Handshake::Refused
+        }
+        _ => {
+            tracing::debug!(%error, "TLS handshake failed");
+            Handshake::Failed
+        }
     }
 }

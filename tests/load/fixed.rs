@@ -12,6 +12,7 @@ use axum::response::IntoResponse;
 use axum::routing::post;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use sidecarset::metrics::ConnectionCounts;
 use sidecarset::server::RequestLimits;
 use sidecarset::tls;
 use sidecarset::tls::accept::{self, ConnectionLimits};
@@ -52,9 +53,16 @@ async fn serve(args: &FixedArgs) -> Result<(), String> {
     // Accepting on a worker of the runtime, as the webhook does, not on this thread.
     let app = app(answer(args.answer_bytes));
     let never = std::future::pending();
-    tokio::spawn(accept::serve(listener, config, app, ConnectionLimits::default(), never))
-        .await
-        .map_err(|error| format!("the server ended: {error}"))
+    tokio::spawn(accept::serve(
+        listener,
+        config,
+        app,
+        ConnectionLimits::default(),
+        ConnectionCounts::default(),
+        never,
+    ))
+    .await
+    .map_err(|error| format!("the server ended: {error}"))
 }
 
 /// Reads the whole body, then answers.

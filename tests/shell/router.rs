@@ -451,10 +451,25 @@ async fn readiness_says_what_is_missing() {
     assert!(answer.text.contains("[-]not-draining failed\n"), "{}", answer.text);
     assert_eq!(probe("/healthz").await.status, 200, "draining is no reason to be killed");
 
-    let metrics = probe("/metrics").await;
-    assert!(
-        metrics.headers["content-type"].to_str().expect("text").starts_with("application/openmetrics-text")
-    );
-    assert!(metrics.text.contains("sidecarset_build_info{version=\"test\"} 1"), "{}", metrics.text);
     probe("/nothing").await.assert_status(404, "NotFound", "/readyz?verbose");
+}
+
+#[tokio::test]
+async fn a_scrape_gets_the_format_that_it_asks_for() {
+    let state = mk_state(RequestLimits::default());
+    for (accept, content_type, counter) in [
+        (
+            "application/openmetrics-text;version=1.0.0",
+            "application/openmetrics-text;",
+            "sidecarset_admission_shed",
+        ),
+        ("text/plain", "text/plain; version=0.0.4;", "sidecarset_admission_shed_total"),
+    ] {
+        let request =
+            Request::get("/metrics").header("accept", accept).body(Body::empty()).expect("a request");
+        let answer = send(probes::app(Arc::clone(&state), Vec::new()), request).await;
+        assert!(answer.headers["content-type"].to_str().expect("text").starts_with(content_type));
+        assert!(answer.text.contains("sidecarset_build_info{version=\"test\"} 1"), "{}", answer.text);
+        assert!(answer.text.contains(&format!("# TYPE {counter} counter\n")), "{}", answer.text);
+    }
 }

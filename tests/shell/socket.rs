@@ -46,7 +46,9 @@ async fn start(requests: RequestLimits, connections: ConnectionLimits) -> Server
     let address = listener.local_addr().expect("bound");
     let (stop, stopped) = oneshot::channel();
     let app = server::app(Arc::clone(&state));
-    let ended = tokio::spawn(accept::serve(listener, config, app, connections, async { _ = stopped.await }));
+    let counted = state.metrics.connections.clone();
+    let stop_when = async { _ = stopped.await };
+    let ended = tokio::spawn(accept::serve(listener, config, app, connections, counted, stop_when));
     Server { address, state, keeper, certs, ca: pair.ca_der, stop, ended }
 }
 
@@ -54,6 +56,11 @@ impl Server {
     /// A finished handshake. `alpn` is what the client offers.
     async fn connect(&self, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
         connect(self.address, &self.ca, alpn).await
+    }
+
+    async fn until_counted(&self, line: &str) {
+        let counted = || self.state.metrics.text(0).expect("text").lines().any(|found| found == line);
+        until(line, counted).await;
     }
 
     async fn post_http1(&self) -> Response<Incoming> {
@@ -146,6 +153,25 @@ async fn a_handshake_has_a_time_limit() {
     let server = start(RequestLimits::default(), limits).await;
     let mut stream = TcpStream::connect(server.address).await.expect("connected");
     assert_eq!(rest_of(&mut stream).await, b"", "closed without a word");
+    server.until_counted("sidecarset_tls_handshakes_total{result=\"timeout\"} 1").await;
+}
+
+#[tokio::test]
+async fn connections_and_handshakes_are_counted() {
+    let server = start(RequestLimits::default(), ConnectionLimits::default()).await;
+    let open = server.connect(&[]).await.expect("connected");
+    server.until_counted("sidecarset_tls_handshakes_total{result=\"ok\"} 1").await;
+    server.until_counted("sidecarset_connections_open 1").await;
+    drop(open);
+    server.until_counted("sidecarset_connections_open 0").await;
+
+    let stranger = mk_pair(None).ca_der;
+    assert!(connect(server.address, &stranger, &[]).await.is_err(), "trusts another CA");
+    server.until_counted("sidecarset_tls_handshakes_total{result=\"refused\"} 1").await;
+
+    let mut plain = TcpStream::connect(server.address).await.expect("connected");
+    plain.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    server.until_counted("sidecarset_tls_handshakes_total{result=\"failed\"} 1").await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use sidecarset::draw::CountingDraw;
+use sidecarset::metrics::ConnectionCounts;
 use sidecarset::metrics::Metrics;
 use sidecarset::server::{self, AppState, RequestLimits};
 use sidecarset::shutdown::Draining;
@@ -205,7 +206,14 @@ pub(crate) async fn serve_tls(state: Arc<AppState>) -> (SocketAddr, CertificateD
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let (app, forever) = (server::app(state), std::future::pending());
-    tokio::spawn(accept::serve(listener, config, app, ConnectionLimits::default(), forever));
+    tokio::spawn(accept::serve(
+        listener,
+        config,
+        app,
+        ConnectionLimits::default(),
+        ConnectionCounts::default(),
+        forever,
+    ));
     (address, pair.ca_der)
 }
 
