@@ -7,6 +7,7 @@ mod exposition;
 mod labels;
 mod process;
 mod registrar;
+mod watch;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use sidecarset_core::admission::{Decision, Verdict};
 pub use exposition::Format;
 pub use labels::{ApiEndpoint, EventResult, Handshake, Operation, Outcome};
 pub use registrar::{Described, Registrar};
+pub use watch::{LiveReadResult, WatchMetrics, WatchedKind};
 
 use labels::{AdmissionLabels, ApiLabels, EventLabels, HandshakeLabels, RuleLabels};
 
@@ -66,6 +68,8 @@ pub struct Metrics {
     pub connections: ConnectionCounts,
     /// Events on SidecarSets.
     pub events: EventMetrics,
+    /// The cluster as a source.
+    pub watch: WatchMetrics,
 }
 
 impl Metrics {
@@ -95,12 +99,14 @@ impl Metrics {
             log_lines_dropped: Counter::default(),
             connections: ConnectionCounts::default(),
             events: EventMetrics::default(),
+            watch: WatchMetrics::default(),
         };
         registrar.register("build", "Version of the program", Info::new([("version", version)]));
         metrics.register_admissions(&mut registrar);
         metrics.register_state(&mut registrar);
         metrics.connections.register(&mut registrar);
         metrics.events.register(&mut registrar);
+        metrics.watch.register(&mut registrar);
         (metrics.registry, metrics.described) = registrar.finish();
         metrics.start_at_zero();
         metrics
@@ -319,6 +325,8 @@ mod tests {
         metrics.connections.handshake(Handshake::Refused);
         let _open = metrics.connections.enter();
         drop(metrics.connections.enter());
+        metrics.watch.live_read(LiveReadResult::NotFound);
+        metrics.watch.undecodable_objects(WatchedKind::SidecarSet, 2);
         let text = metrics.text(3).expect("text");
         for line in [
             "sidecarset_build_info{version=\"1.2.3\"} 1",
@@ -340,6 +348,10 @@ mod tests {
             "sidecarset_tls_handshakes_total{result=\"refused\"} 1",
             "sidecarset_connections_open 1",
             "sidecarset_events_total{result=\"dropped\"} 0",
+            "sidecarset_snapshot_age_seconds 0.0",
+            "sidecarset_source_undecodable_objects{kind=\"SidecarSet\"} 2",
+            "sidecarset_source_undecodable_objects{kind=\"ConfigMap\"} 0",
+            "sidecarset_namespace_live_reads_total{result=\"not_found\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }

@@ -25,6 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::metrics::{ApiEndpoint, Metrics, Operation, Outcome};
 use crate::shutdown::Draining;
+use crate::source::namespace::SharedReads;
 use crate::source::publish::Published;
 
 use status::Failure;
@@ -73,6 +74,8 @@ pub struct AppState {
     pub validation: Options,
     /// What one request may cost.
     pub limits: RequestLimits,
+    /// Where a namespace is read that the Snapshot does not know; a folder as source knows them all (D-23).
+    namespaces: Option<SharedReads>,
     slots: Semaphore,
 }
 
@@ -90,7 +93,14 @@ impl AppState {
     ) -> Self {
         let slots = Semaphore::new(limits.in_flight);
         metrics.in_flight_limit.set(i64::try_from(limits.in_flight).unwrap_or(i64::MAX));
-        Self { published, metrics, draining, draw, features, validation, limits, slots }
+        Self { published, metrics, draining, draw, features, validation, limits, namespaces: None, slots }
+    }
+
+    /// The same, with live reads of unknown namespaces. Decision: D-23.
+    #[must_use]
+    pub fn with_live_namespaces(mut self, namespaces: Option<SharedReads>) -> Self {
+        self.namespaces = namespaces;
+        self
     }
 
     /// Requests being answered now.

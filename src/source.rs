@@ -4,6 +4,8 @@ pub mod documents;
 pub mod files;
 pub mod folder;
 pub mod located;
+pub mod namespace;
 pub mod publish;
 pub mod reload;
 pub mod stored;
+pub mod watch;

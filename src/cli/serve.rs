@@ -71,14 +71,14 @@ async fn serve_until_signal(
     let current = Arc::new(CurrentCertificate::default());
     let draining = Arc::new(Draining::default());
 
-    let mut checks = source::start(&config, &published, &metrics)?;
+    let source::Started { mut checks, namespaces } = source::start(&config, &published, &metrics).await?;
     checks.extend(certificate::start(&config, &current, &metrics)?);
     let tls = tls::server_config(Arc::clone(&current) as Arc<_>)
         .map_err(|error| format!("cannot set up TLS: {error}"))?;
 
     let limits = RequestLimits { in_flight: config.max_in_flight, ..RequestLimits::default() };
     let draw = Box::new(CountingDraw::default());
-    let state = Arc::new(AppState::new(
+    let state = AppState::new(
         published,
         Arc::clone(&metrics),
         Arc::clone(&draining),
@@ -86,7 +86,8 @@ async fn serve_until_signal(
         config.features,
         config.validation,
         limits,
-    ));
+    );
+    let state = Arc::new(state.with_live_namespaces(namespaces));
 
     let (probe_listener, probe_address) = bind("--probe-listen", config.probe_listen).await?;
     let (stop_tx, stop_rx) = oneshot::channel();

@@ -81,7 +81,10 @@ pub struct Denial {
 /// The Snapshot does not know the Pod's namespace and a set asks for its labels: read it live and call again with
 /// [`Context::live_namespace`]. Decision: D-23.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamespaceUnknown;
+pub struct NamespaceUnknown {
+    /// Name of the namespace.
+    pub name: String,
+}
 
 /// Decides about one Pod.
 ///

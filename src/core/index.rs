@@ -4,6 +4,8 @@
 //! namespaces if those are rarer, else a label that must exist, else the residue that every Pod tries. The cost for a Pod
 //! depends on the Pod's labels and on the sets that share them, not on the number of sets. Rule: I-DEF-30.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 
 use crate::compile::CompiledSet;
@@ -40,7 +42,7 @@ enum Anchor<'a> {
 
 impl Index {
     /// Hangs every set that can match under its anchor.
-    pub(crate) fn new(sets: &[CompiledSet]) -> Self {
+    pub(crate) fn new(sets: &[Arc<CompiledSet>]) -> Self {
         let frequencies = Frequencies::count(sets);
         let mut index = Self::default();
         for (position, set) in (0_u32..).zip(sets).filter(|(_, set)| set.can_match()) {
@@ -82,7 +84,7 @@ impl Index {
 }
 
 impl<'a> Frequencies<'a> {
-    fn count(sets: &'a [CompiledSet]) -> Self {
+    fn count(sets: &'a [Arc<CompiledSet>]) -> Self {
         let mut frequencies = Self::default();
         for set in sets.iter().filter(|set| set.can_match()) {
             for (key, values) in requirements(set).iter().filter_map(required_values) {
@@ -147,7 +149,7 @@ mod tests {
             .zip(specs)
             .map(|(number, spec)| {
                 let set = json!({"metadata": {"name": format!("s{number}")}, "spec": spec});
-                CompiledSet::compile(&set, &Revisions::default())
+                Arc::new(CompiledSet::compile(&set, &Revisions::default()))
             })
             .collect();
         Index::new(&sets)

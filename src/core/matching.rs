@@ -1,5 +1,7 @@
 //! Which sets a Pod receives, in which order, in which revision.
 
+use std::sync::Arc;
+
 use crate::admission::{NamespaceUnknown, Skipped};
 use crate::api::keys;
 use crate::compile::CompiledSet;
@@ -87,10 +89,18 @@ impl<'a> NamespaceView<'a> {
     /// Rule: I-MATCH-6. Decision: D-23.
     pub(crate) fn meets(&self, selector: &Selector) -> Result<bool, NamespaceUnknown> {
         match self.labels {
-            Known::No => Err(NamespaceUnknown),
+            Known::No => Err(self.unknown()),
             Known::NotFound => Ok(false),
             Known::Labels(_) | Known::NameOnly => Ok(selector.matches(self)),
         }
+    }
+
+    fn unknown(&self) -> NamespaceUnknown {
+        NamespaceUnknown { name: self.name.to_owned() }
+    }
+
+    fn is_unknown(&self) -> bool {
+        matches!(self.labels, Known::No)
     }
 
     pub(crate) fn is_missing(&self) -> bool {
@@ -128,8 +138,12 @@ pub fn matched_sets<'s>(
         .index()
         .candidates(namespace, pod.labels())
         .into_iter()
-        .filter_map(|position| snapshot.sets().get(position as usize))
+        .filter_map(|position| snapshot.sets().get(position as usize).map(Arc::as_ref))
         .collect();
+    if view.is_unknown() && candidates.iter().any(|set| asks_for_labels(set, subject)) {
+        // Before any draw: the caller asks again with the labels, and a Pod counts once (D-25).
+        return Err(MatchError::Namespace(view.unknown()));
+    }
     let pinned = candidates.iter().filter(|set| set.pinned_namespaces.is_some());
     let cluster_wide = candidates.iter().filter(|set| set.pinned_namespaces.is_none());
     for set in pinned.chain(cluster_wide) {
@@ -151,26 +165,39 @@ pub fn matched_sets<'s>(
     Ok(matches)
 }
 
+/// The selector of a set that matches the Pod as far as that shows without the labels of its namespace.
+///
+/// The Pod's labels come first, although upstream asks for the namespace first: they are at hand, and a live read of a namespace is
+/// saved. A broken selector is an error only where the namespace matches.
+///
+/// Rules: I-MATCH-5, I-MATCH-7, I-MATCH-8, I-MATCH-11.
+fn selects<'s>(set: &'s CompiledSet, subject: &Subject<'_, '_>) -> Option<&'s Selector> {
+    let selector = set.selector.as_ref().filter(|_| set.can_match())?;
+    let labels = subject.pod.labels();
+    if selector.unknown_operator().is_none() && !selector.matches(&labels) {
+        return None;
+    }
+    let pins = set.pinned_namespaces.as_deref();
+    let is_elsewhere = pins.is_some_and(|pins| !pins.iter().any(|pin| &**pin == subject.namespace));
+    (!is_elsewhere).then_some(selector)
+}
+
+/// Whether only the labels of the namespace can tell if a set matches. Decision: D-23.
+fn asks_for_labels(set: &CompiledSet, subject: &Subject<'_, '_>) -> bool {
+    set.namespace_selector.is_some() && selects(set, subject).is_some()
+}
+
 /// Whether one set matches, and in which revision. Neither a set's deletion nor the Pod's missing name matters.
 ///
-/// Rules: I-MATCH-5, I-MATCH-6, I-MATCH-7, I-MATCH-8, I-MATCH-9, I-MATCH-10, I-MATCH-11.
+/// Rules: I-MATCH-6, I-MATCH-8, I-MATCH-9, I-MATCH-10.
 fn decide<'s>(
     set: &'s CompiledSet,
     subject: &Subject<'_, '_>,
     namespace: &NamespaceView<'_>,
     context: &Context<'_>,
 ) -> Result<Option<Matched<'s>>, MatchError<'s>> {
-    let Some(selector) = set.selector.as_ref().filter(|_| set.can_match()) else { return Ok(None) };
+    let Some(selector) = selects(set, subject) else { return Ok(None) };
     let labels = subject.pod.labels();
-    // The Pod's labels first, although upstream asks for the namespace first: they are at hand, and a live read of a
-    // namespace is saved. A broken selector is an error only where the namespace matches.
-    if selector.unknown_operator().is_none() && !selector.matches(&labels) {
-        return Ok(None);
-    }
-    let pins = set.pinned_namespaces.as_deref();
-    if pins.is_some_and(|pins| !pins.iter().any(|pin| &**pin == namespace.name)) {
-        return Ok(None);
-    }
     if let Some(namespace_selector) = &set.namespace_selector
         && !namespace.meets(namespace_selector).map_err(MatchError::Namespace)?
     {

@@ -132,9 +132,26 @@ fn rank(revision: &Value) -> (i64, &str, &str) {
     )
 }
 
-enum Wanted<'a> {
+/// The stored revision that a set asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// The one of this name.
     Name(&'a str),
+    /// The newest of the set with this custom version.
     CustomVersion(&'a str),
+}
+
+impl<'a> Wanted<'a> {
+    /// What `injectionStrategy.revision` of a set asks for; `None` for the live set. Rules: I-REV-1, I-REV-6, I-REV-7.
+    #[must_use]
+    pub fn of(set: &'a Value) -> Option<Self> {
+        let revision = &set["spec"]["injectionStrategy"]["revision"];
+        match (revision["revisionName"].as_str(), revision["customVersion"].as_str()) {
+            (Some(name), _) => Some(Self::Name(name)),
+            (None, Some(version)) => Some(Self::CustomVersion(version)),
+            (None, None) => None,
+        }
+    }
 }
 
 /// How a set chooses between what it is now and a stored revision.
@@ -189,11 +206,7 @@ impl RevisionChoice {
     /// Rules: I-REV-1, I-REV-2, I-REV-6, I-REV-7.
     pub(crate) fn compile(set: &Value, revisions: &Revisions<'_>) -> Self {
         let revision = &set["spec"]["injectionStrategy"]["revision"];
-        let wanted = match (revision["revisionName"].as_str(), revision["customVersion"].as_str()) {
-            (Some(name), _) => Wanted::Name(name),
-            (None, Some(version)) => Wanted::CustomVersion(version),
-            (None, None) => return Self::Live,
-        };
+        let Some(wanted) = Wanted::of(set) else { return Self::Live };
         let update = &set["spec"]["updateStrategy"];
         let name = text(&set["metadata"]["name"]);
         let restored =

@@ -1,6 +1,8 @@
 //! All that an admission may read of the cluster: compiled sets under their anchors, labels of namespaces. Immutable,
 //! built off the hot path.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
@@ -49,13 +51,62 @@ pub enum NamespaceLabels<'a> {
     Unknown,
 }
 
+/// Sets made ready, under their anchors. Costs much to build and nothing to share: a Snapshot in which only namespaces changed has
+/// the one of the Snapshot before.
+#[derive(Debug, Default)]
+pub struct CompiledSets {
+    sets: Vec<Arc<CompiledSet>>,
+    index: Index,
+}
+
+impl CompiledSets {
+    /// Builds the index over sets; of several with one name the last counts.
+    #[must_use]
+    pub fn new(mut sets: Vec<Arc<CompiledSet>>) -> Self {
+        // Name order is the order in which sets apply (D-20).
+        sets.sort_by(|a, b| a.name.cmp(&b.name));
+        sets.reverse();
+        sets.dedup_by(|later, kept| later.name == kept.name);
+        sets.reverse();
+        Self { index: Index::new(&sets), sets }
+    }
+}
+
+/// Labels of a namespace: key and value.
+pub type LabelList = Arc<[(String, String)]>;
+
+/// Adds the label that every Namespace of a cluster has, and that a file may leave out. Rule: I-CONST-16.
+#[must_use]
+pub fn with_name_label(name: &str, mut labels: Vec<(String, String)>) -> Vec<(String, String)> {
+    if !labels.iter().any(|(key, _)| key == keys::NAMESPACE_NAME) {
+        labels.push((keys::NAMESPACE_NAME.to_owned(), name.to_owned()));
+    }
+    labels
+}
+
+/// The namespaces that a Snapshot lists, and what it says about others.
+#[derive(Debug)]
+pub struct Namespaces {
+    listed: FxHashMap<Box<str>, LabelList>,
+    unlisted: UnlistedNamespaces,
+}
+
+impl Namespaces {
+    /// Namespaces with all their labels.
+    #[must_use]
+    pub fn new(
+        listed: impl IntoIterator<Item = (Box<str>, LabelList)>,
+        unlisted: UnlistedNamespaces,
+    ) -> Self {
+        Self { listed: listed.into_iter().collect(), unlisted }
+    }
+}
+
 /// The immutable facts that an admission may use.
 #[derive(Debug)]
 pub struct Snapshot {
-    sets: Vec<CompiledSet>,
-    index: Index,
-    namespaces: FxHashMap<String, Vec<(String, String)>>,
-    unlisted_namespaces: UnlistedNamespaces,
+    sets: Arc<CompiledSets>,
+    namespaces: Arc<Namespaces>,
 }
 
 impl Snapshot {
@@ -68,48 +119,43 @@ impl Snapshot {
             revisions.retain(|revision| revision["metadata"]["namespace"] == *namespace);
         }
         let revisions = Revisions::new(&revisions);
-        let mut sets: Vec<CompiledSet> =
-            sets.iter().map(|set| CompiledSet::compile(set.document(), &revisions)).collect();
-        // Name order is the order in which sets apply (D-20).
-        sets.sort_by(|a, b| a.name.cmp(&b.name));
-        sets.reverse();
-        sets.dedup_by(|later, kept| later.name == kept.name);
-        sets.reverse();
-        let namespaces = namespaces
-            .into_iter()
-            .map(|(name, mut labels)| {
-                // Every Namespace of a cluster has this label; a file may leave it out.
-                if !labels.iter().any(|(key, _)| key == keys::NAMESPACE_NAME) {
-                    labels.push((keys::NAMESPACE_NAME.to_owned(), name.clone()));
-                }
-                (name, labels)
-            })
-            .collect();
-        Self { index: Index::new(&sets), sets, namespaces, unlisted_namespaces }
+        let compile = |set: &SidecarSet| Arc::new(CompiledSet::compile(set.document(), &revisions));
+        let sets = CompiledSets::new(sets.iter().map(compile).collect());
+        let listed = namespaces.into_iter().map(|(name, labels)| {
+            let labels = with_name_label(&name, labels);
+            (name.into(), labels.into())
+        });
+        Self::of_compiled(Arc::new(sets), Arc::new(Namespaces::new(listed, unlisted_namespaces)))
+    }
+
+    /// A Snapshot of parts that are ready already.
+    #[must_use]
+    pub fn of_compiled(sets: Arc<CompiledSets>, namespaces: Arc<Namespaces>) -> Self {
+        Self { sets, namespaces }
     }
 
     /// Number of sets, paused ones included.
     #[must_use]
     pub fn set_count(&self) -> usize {
-        self.sets.len()
+        self.sets.sets.len()
     }
 
     /// The sets, sorted by name.
     #[must_use]
-    pub fn sets(&self) -> &[CompiledSet] {
-        &self.sets
+    pub fn sets(&self) -> &[Arc<CompiledSet>] {
+        &self.sets.sets
     }
 
     /// The index over [`Snapshot::sets`].
     #[must_use]
     pub(crate) fn index(&self) -> &Index {
-        &self.index
+        &self.sets.index
     }
 
     /// What is known about a namespace.
     #[must_use]
     pub fn namespace(&self, name: &str) -> NamespaceLabels<'_> {
-        match (self.namespaces.get(name), self.unlisted_namespaces) {
+        match (self.namespaces.listed.get(name), self.namespaces.unlisted) {
             (Some(labels), _) => NamespaceLabels::Listed(labels),
             (None, UnlistedNamespaces::HaveNameLabel) => NamespaceLabels::NameOnly,
             (None, UnlistedNamespaces::Unknown) => NamespaceLabels::Unknown,

@@ -28,7 +28,7 @@ use crate::field::FieldError;
 use crate::revision::Revisions;
 
 use findings::Findings;
-pub use stored::StoredSets;
+pub use stored::{StoredSet, StoredSets};
 
 /// Name of the ConfigMap with the list of annotations that sets may put on Pods (A-API-P5).
 pub const ALLOW_LIST_CONFIG_MAP: &str = "kruise-configuration";

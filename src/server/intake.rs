@@ -89,6 +89,11 @@ impl Deadline {
         if Instant::now() < self.at { Ok(()) } else { Err(self.missed()) }
     }
 
+    /// The output of `work`, unless the deadline comes first.
+    pub(super) async fn bound<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout_at(self.at.into(), work).await.ok()
+    }
+
     fn missed(&self) -> Failure {
         Failure::too_late(format!("no answer within the timeout of {:?}", self.timeout))
     }

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use sidecarset_core::admission::{self, Decision, Denial, Verdict};
-use sidecarset_core::context::Context;
+use sidecarset_core::admission::{self, Decision, Denial, NamespaceUnknown, Verdict};
+use sidecarset_core::context::{Context, LiveNamespace};
 
 use super::AppState;
-use super::intake::{self, Call};
+use super::intake::{self, Call, Deadline};
 use super::review::{self, Object, Review};
 use super::status::Failure;
 use crate::metrics::{Operation, Outcome};
+use crate::source::namespace::{LiveRead, ReadError};
 
 /// Answers one AdmissionReview. Whatever is our fault is an HTTP 5xx, never a denial. Decision: D-22.
 pub async fn mutate(State(state): State<Arc<AppState>>, request: Request) -> Response {
@@ -41,7 +42,10 @@ async fn answer(state: &AppState, request: Request, started: Instant) -> Result<
     let Call { body, deadline, slot: _slot } =
         intake::receive(state, request, started, state.limits.body_bytes).await?;
     let review = review::decode(&body)?;
-    let decision = decide(state, &review)?;
+    let decision = match decide(state, &review, None)? {
+        Ok(decision) => decision,
+        Err(unknown) => decide_with_live_namespace(state, &review, unknown, &deadline).await?,
+    };
     deadline.check()?;
     let answer = review::encode(review.version, &review.uid, &decision);
     report(state, &review, &decision, started.elapsed());
@@ -58,38 +62,70 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
     Err(Failure::unsupported_media_type(intake::wrong_content_type(found)))
 }
 
-/// Asks the core. A sub-resource or another operation is allowed unseen; what is no Pod is denied.
+/// Asks the core. A sub-resource or another operation is allowed unseen; what is no Pod is denied. The inner error asks for the
+/// labels of the namespace.
 ///
 /// Rule: I-CALL-7, I-CALL-11, I-DEF-44. Decision: D-22, D-23.
-fn decide(state: &AppState, review: &Review<'_>) -> Result<Decision, Failure> {
+fn decide(
+    state: &AppState,
+    review: &Review<'_>,
+    live_namespace: Option<LiveNamespace<'_>>,
+) -> Result<Result<Decision, NamespaceUnknown>, Failure> {
     let request = review.request();
     if !request.sub_resource.is_empty() || !matches!(review.operation, Operation::Create | Operation::Update)
     {
-        return Ok(Decision::default());
+        return Ok(Ok(Decision::default()));
     }
     let pod = match &review.object {
         Object::Pod(pod) => pod,
         Object::Missing => {
-            return Ok(undecodable("there is no content to decode: request.object is missing"));
+            return Ok(Ok(undecodable("there is no content to decode: request.object is missing")));
         }
         Object::Undecodable(detail) => {
-            return Ok(undecodable(&format!("request.object is no Pod that can be read: {detail}")));
+            return Ok(Ok(undecodable(&format!("request.object is no Pod that can be read: {detail}"))));
         }
     };
     let snapshot = state.published.load();
     let Some(snapshot) = snapshot.as_ref() else {
-        return Err(Failure::unavailable("the SidecarSets are not loaded yet"));
+        return Err(Failure::unavailable(state.published.why_not_yet()));
     };
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let context = Context {
         now_unix: i64::try_from(since_1970).unwrap_or_default(),
         features: state.features,
         draw: &*state.draw,
-        live_namespace: None,
+        live_namespace,
     };
-    admission::admit(&request, pod, snapshot, &context).map_err(|_namespace_unknown| {
-        Failure::unavailable(format!("the labels of namespace {:?} are not known yet", request.namespace))
-    })
+    Ok(admission::admit(&request, pod, snapshot, &context))
+}
+
+/// Reads the namespace live and asks the core again. The Snapshot is not held meanwhile.
+///
+/// Decision: D-22, D-23.
+async fn decide_with_live_namespace(
+    state: &AppState,
+    review: &Review<'_>,
+    unknown: NamespaceUnknown,
+    deadline: &Deadline,
+) -> Result<Decision, Failure> {
+    let NamespaceUnknown { name } = unknown;
+    let needed = format!("the labels of namespace {name:?} are needed and not known");
+    let reads = state.namespaces.as_ref().ok_or_else(|| Failure::unavailable(&needed))?;
+    let read = match deadline.bound(reads.read(&name)).await {
+        Some(Ok(read)) => read,
+        Some(Err(ReadError { message, retry: true })) => {
+            return Err(Failure::unavailable(format!("{needed}: {message}")));
+        }
+        Some(Err(ReadError { message, retry: false })) => {
+            return Err(Failure::internal(format!("{needed}: {message}")));
+        }
+        None => return Err(Failure::too_late(format!("{needed}: the API server did not tell them in time"))),
+    };
+    let live = match &read {
+        LiveRead::Labels(labels) => LiveNamespace::Labels(labels),
+        LiveRead::NotFound => LiveNamespace::NotFound,
+    };
+    decide(state, review, Some(live))?.map_err(|_unknown| Failure::internal(needed))
 }
 
 fn undecodable(message: &str) -> Decision {

@@ -190,10 +190,8 @@ fn default_set(review: &Review) -> Result<Reply, Failure> {
 /// Rule: A-WIRE-12, A-WIRE-14, A-WIRE-15.
 /// Decision: D-10, D-12.
 fn judge_set(state: &AppState, review: &Review) -> Result<Reply, Failure> {
-    let cluster = state
-        .published
-        .cluster()
-        .ok_or_else(|| Failure::unavailable("the SidecarSets are not loaded yet"))?;
+    let cluster =
+        state.published.cluster().ok_or_else(|| Failure::unavailable(state.published.why_not_yet()))?;
     let set = review.object.as_ref().unwrap_or(&Value::Null);
     let judged = cluster.view(set, |view| {
         set_admission::validate(review.version, review.operation, review.objects(), view, state.validation)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 use sidecarset_core::api::keys;
@@ -12,7 +13,7 @@ use sidecarset_core::validation::{self, ALLOW_LIST_CONFIG_MAP, Options, StoredSe
 
 use super::documents::{self, kind_of};
 pub use super::files::{Files, Problem};
-use super::stored::StoredCluster;
+use super::stored::{StoredCluster, StoredRevision};
 
 /// What a folder holds, defaulted and validated.
 #[derive(Debug)]
@@ -166,7 +167,12 @@ impl<'f> Loader<'f> {
         let Self { other_kinds: _, sets, namespaces, revisions, allow_list, mut problems, first_seen: _ } =
             self;
         let stored = StoredSets::new(sets.iter().map(|(_, set)| set.document()));
-        let cluster = StoredCluster { sets: stored, revisions: revisions.clone(), allow_list };
+        let stored_revisions = revisions.iter().filter_map(|revision| StoredRevision::new(revision).ok());
+        let cluster = StoredCluster {
+            sets: Arc::new(stored),
+            revisions: stored_revisions.map(Arc::new).collect(),
+            allow_list: allow_list.map(Arc::new),
+        };
         let mut warnings = Vec::new();
         for (place, set) in &sets {
             let document = set.document();

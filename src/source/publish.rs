@@ -12,13 +12,27 @@ use super::stored::StoredCluster;
 pub struct Published {
     snapshot: ArcSwapOption<Snapshot>,
     cluster: ArcSwapOption<StoredCluster>,
+    awaited: ArcSwapOption<String>,
 }
 
 impl Published {
-    /// Admissions that start from here on read `snapshot`, and validation reads `cluster`.
-    pub fn publish(&self, snapshot: Snapshot, cluster: StoredCluster) {
+    /// Admissions that start from here on read `snapshot`, and validation reads `cluster`. Gives back the Snapshot before: whoever
+    /// drops it last pays for taking it apart, which should not be an admission.
+    pub fn publish(&self, snapshot: Snapshot, cluster: StoredCluster) -> Option<Arc<Snapshot>> {
         self.cluster.store(Some(Arc::new(cluster)));
-        self.snapshot.store(Some(Arc::new(snapshot)));
+        self.snapshot.swap(Some(Arc::new(snapshot)))
+    }
+
+    /// Says what the first Snapshot waits for; shown to whoever asks before there is one.
+    pub fn set_awaited(&self, awaited: String) {
+        self.awaited.store(Some(Arc::new(awaited)));
+    }
+
+    /// Why nothing can be answered yet, for people.
+    #[must_use]
+    pub fn why_not_yet(&self) -> String {
+        let not_yet = "the SidecarSets are not loaded yet";
+        self.awaited.load().as_deref().map_or(not_yet.to_owned(), |awaited| format!("{not_yet}: {awaited}"))
     }
 
     /// The newest Snapshot, `None` before the first one.

@@ -12,7 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("metrics", &["metrics"]),
     ("server", &["duration", "metrics", "server", "shutdown", "source"]),
     ("shutdown", &[]),
-    ("source", &["source"]),
+    ("source", &["metrics", "source"]),
     ("telemetry", &[]),
     ("tls", &["metrics", "tls"]),
     ("lib", &[]),

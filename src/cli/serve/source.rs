@@ -3,41 +3,84 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sidecarset_core::validation::Options;
 
 use super::{every, unix_now};
-use crate::config::{ServeConfig, SourceConfig};
+use crate::cluster::client;
+use crate::config::{ClusterConfig, ServeConfig, SourceConfig};
 use crate::metrics::Metrics;
-use crate::server::probes::Check;
+use crate::server::probes::{Check, Health};
+use crate::source::namespace::SharedReads;
 use crate::source::publish::Published;
 use crate::source::reload::{Change, FolderSource};
+use crate::source::watch::live::LiveNamespaces;
+use crate::source::watch::{self, Scope};
 
 /// How often the folder of SidecarSets is compared with the Snapshot.
 const FOLDER_POLL: Duration = Duration::from_secs(1);
 
-/// Starts what keeps the Snapshot up to date, and gives its conditions of readiness.
+/// How often the metrics tell the age of the data.
+const AGE_POLL: Duration = Duration::from_secs(1);
+
+/// A source that was started.
+#[derive(Default)]
+pub(super) struct Started {
+    /// Its conditions of readiness.
+    pub(super) checks: Vec<Check>,
+    /// Where a namespace is read that the Snapshot does not know.
+    pub(super) namespaces: Option<SharedReads>,
+}
+
+/// Starts what keeps the Snapshot up to date.
 ///
 /// # Errors
 ///
-/// The folder does not load, or the cluster cannot be asked.
-pub(super) fn start(
+/// The folder does not load, or there is no client for the cluster.
+pub(super) async fn start(
     config: &ServeConfig,
     published: &Arc<Published>,
     metrics: &Arc<Metrics>,
-) -> Result<Vec<Check>, String> {
+) -> Result<Started, String> {
     match &config.source {
         SourceConfig::Folder(dir) => {
             let source = load(dir, config.validation, published, metrics)?;
             let metrics = Arc::clone(metrics);
             tokio::spawn(every(FOLDER_POLL, source, move |source| look(source, &metrics)));
-            Ok(Vec::new())
+            Ok(Started::default())
         }
-        SourceConfig::Cluster(_) => {
-            Err("a cluster cannot be a source yet; name a folder with --sidecarsets".to_owned())
-        }
+        SourceConfig::Cluster(cluster) => watch_cluster(cluster, published, metrics).await,
     }
+}
+
+async fn watch_cluster(
+    config: &ClusterConfig,
+    published: &Arc<Published>,
+    metrics: &Arc<Metrics>,
+) -> Result<Started, String> {
+    let client = client::connect(config.kubeconfig.as_deref(), "webhook");
+    let client = client.await.map_err(|error| error.to_string())?;
+    let scope = Scope {
+        namespace: config.identity.namespace.clone(),
+        revision_namespace: config.revision_namespace.clone(),
+    };
+    let health = watch::start(&client, &scope, published, metrics);
+    let (for_metrics, for_check) = (Arc::clone(metrics), Arc::clone(&health));
+    tokio::spawn(every(AGE_POLL, health, move |health| {
+        if let Some(age) = health.age(Instant::now()) {
+            for_metrics.watch.snapshot_age.set(age.as_secs_f64());
+            for_metrics.source_last_success.set(unix_now() - age.as_secs_f64());
+        }
+    }));
+    // The API server being away later is no reason to take a webhook out of service that goes on answering.
+    let check = Check::new("watches", move || Health {
+        holds: for_check.is_complete(),
+        detail: for_check.describe(Instant::now()),
+    });
+    let reader = Arc::new(LiveNamespaces::new(client));
+    let reads = SharedReads::new(reader, tokio::runtime::Handle::current(), Arc::clone(metrics));
+    Ok(Started { checks: vec![check], namespaces: Some(reads) })
 }
 
 /// Loads the folder for the first time: what does not load now is an error, not a state to keep.

@@ -77,15 +77,35 @@ impl Named {
     }
 }
 
-/// One stored set.
+/// One stored set, as the conflict rules see it. Made once for each set, however often the others change.
 #[derive(Debug)]
-struct StoredSet {
+pub struct StoredSet {
     name: Box<str>,
     canary_base: Option<Box<str>>,
     reach: Reach,
+    /// Names with their definitions, in the order of [`Named::ALL`].
+    entries: [Box<[(Box<str>, Arc<str>)]>; 4],
 }
 
 impl StoredSet {
+    /// Reads a set, which is v1beta1 as it is stored.
+    #[must_use]
+    pub fn of(set: &Value) -> Self {
+        // Most definitions of a set are the empty one.
+        let empty: Arc<str> = "".into();
+        let shared = |text: String| if text.is_empty() { Arc::clone(&empty) } else { text.into() };
+        let entries = |kind: Named| {
+            let entries = kind.entries(set).into_iter();
+            entries.map(|(name, definition)| (name.into(), shared(definition))).collect()
+        };
+        Self {
+            name: text(&set["metadata"]["name"]).into(),
+            canary_base: canary::canary_base(set).map(Into::into),
+            reach: Reach::of(set),
+            entries: Named::ALL.map(entries),
+        }
+    }
+
     /// A set, its base and the base's other canaries are one family. Decision: D-13.
     fn family(&self) -> &str {
         self.canary_base.as_deref().unwrap_or(&self.name)
@@ -132,7 +152,7 @@ pub(super) struct Conflict<'s> {
 /// All stored sets, indexed for the conflict rules. Immutable; built off the hot path.
 #[derive(Debug, Default)]
 pub struct StoredSets {
-    sets: Vec<StoredSet>,
+    sets: Vec<Arc<StoredSet>>,
     by_name: FxHashMap<Box<str>, u32>,
     /// In the order of [`Named::ALL`].
     groups: [FxHashMap<Box<str>, Group>; 4],
@@ -142,19 +162,22 @@ impl StoredSets {
     /// Indexes sets, which are v1beta1 as they are stored; of several with one name the last counts.
     #[must_use]
     pub fn new<'v>(sets: impl IntoIterator<Item = &'v Value>) -> Self {
-        let by_name: std::collections::BTreeMap<&str, &Value> =
-            sets.into_iter().map(|set| (text(&set["metadata"]["name"]), set)).collect();
-        let mut stored = Self::default();
-        let mut definitions: FxHashMap<String, Arc<str>> = FxHashMap::default();
-        for ((name, set), position) in by_name.into_iter().zip(0..) {
-            stored.by_name.insert(name.into(), position);
-            let canary_base = canary::canary_base(set).map(Into::into);
-            stored.sets.push(StoredSet { name: name.into(), canary_base, reach: Reach::of(set) });
-            for (kind, groups) in Named::ALL.into_iter().zip(&mut stored.groups) {
-                for (name, definition) in kind.entries(set) {
-                    let shared =
-                        definitions.entry(definition).or_insert_with_key(|text| text.as_str().into());
-                    groups.entry(name.into()).or_default().push(position, Arc::clone(shared));
+        Self::of_sets(sets.into_iter().map(|set| Arc::new(StoredSet::of(set))).collect())
+    }
+
+    /// As [`StoredSets::new`], of sets that were read before.
+    #[must_use]
+    pub fn of_sets(mut sets: Vec<Arc<StoredSet>>) -> Self {
+        sets.sort_by(|a, b| a.name.cmp(&b.name));
+        sets.reverse();
+        sets.dedup_by(|later, kept| later.name == kept.name);
+        sets.reverse();
+        let mut stored = Self { sets, ..Self::default() };
+        for (set, position) in stored.sets.iter().zip(0..) {
+            stored.by_name.insert(set.name.clone(), position);
+            for (entries, groups) in set.entries.iter().zip(&mut stored.groups) {
+                for (name, definition) in entries {
+                    groups.entry(name.clone()).or_default().push(position, Arc::clone(definition));
                 }
             }
         }

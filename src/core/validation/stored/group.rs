@@ -50,7 +50,7 @@ impl Group {
     }
 
     /// To be called once all members are there.
-    pub(super) fn index(&mut self, sets: &[StoredSet]) {
+    pub(super) fn index(&mut self, sets: &[Arc<StoredSet>]) {
         if self.members.len() <= UNINDEXED {
             return;
         }

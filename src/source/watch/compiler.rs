@@ -1,0 +1,120 @@
+//! From watched objects to what admissions and validation read. Only what changed is made anew.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+use sidecarset_core::compile::CompiledSet;
+use sidecarset_core::snapshot::{CompiledSets, Namespaces, Snapshot, UnlistedNamespaces};
+use sidecarset_core::validation::StoredSets;
+
+use super::world::{Changes, Form, KeptSet, RevisionIndex};
+use crate::source::stored::{StoredCluster, StoredRevision};
+
+/// Remembers what was made last.
+#[derive(Debug)]
+pub struct Compiler {
+    kept: Vec<Arc<KeptSet>>,
+    pinned: FxHashMap<Box<str>, PinnedSet>,
+    compiled: Arc<CompiledSets>,
+    stored: Arc<StoredSets>,
+    namespaces: Arc<Namespaces>,
+    revisions: Arc<[Arc<StoredRevision>]>,
+    allow_list: Option<Arc<Value>>,
+}
+
+/// A set that was compiled with revisions, and with which.
+#[derive(Debug)]
+struct PinnedSet {
+    kept: Arc<KeptSet>,
+    revisions: Vec<Arc<StoredRevision>>,
+    compiled: Arc<CompiledSet>,
+}
+
+impl Default for Compiler {
+    fn default() -> Self {
+        Self {
+            kept: Vec::new(),
+            pinned: FxHashMap::default(),
+            compiled: Arc::default(),
+            stored: Arc::default(),
+            namespaces: Arc::new(Namespaces::new([], UnlistedNamespaces::Unknown)),
+            revisions: Arc::default(),
+            allow_list: None,
+        }
+    }
+}
+
+impl Compiler {
+    /// Takes changes, and gives the Snapshot and what belongs to it.
+    pub fn compile(&mut self, changes: Changes) -> (Snapshot, StoredCluster) {
+        let Changes { sets, namespaces, revisions, allow_list } = changes;
+        let (sets_changed, revisions_changed) = (sets.is_some(), revisions.is_some());
+        if let Some(sets) = sets {
+            self.kept = sets;
+            self.stored =
+                Arc::new(StoredSets::of_sets(self.kept.iter().map(|set| Arc::clone(&set.stored)).collect()));
+        }
+        if let Some(revisions) = revisions {
+            self.revisions = revisions;
+        }
+        let pinned_changed = (sets_changed || revisions_changed) && self.compile_pinned();
+        if sets_changed || pinned_changed {
+            self.compiled =
+                Arc::new(CompiledSets::new(self.kept.iter().filter_map(|set| self.form(set)).collect()));
+        }
+        if let Some(namespaces) = namespaces {
+            self.namespaces = Arc::new(Namespaces::new(namespaces, UnlistedNamespaces::Unknown));
+        }
+        if let Some(allow_list) = allow_list {
+            self.allow_list = allow_list;
+        }
+        let snapshot = Snapshot::of_compiled(Arc::clone(&self.compiled), Arc::clone(&self.namespaces));
+        let cluster = StoredCluster {
+            sets: Arc::clone(&self.stored),
+            revisions: Arc::clone(&self.revisions),
+            allow_list: self.allow_list.clone(),
+        };
+        (snapshot, cluster)
+    }
+
+    fn form(&self, set: &KeptSet) -> Option<Arc<CompiledSet>> {
+        match &set.form {
+            Form::Ready(compiled) => Some(Arc::clone(compiled)),
+            Form::Pinned(_) => self.pinned.get(set.name()).map(|pinned| Arc::clone(&pinned.compiled)),
+        }
+    }
+
+    /// Compiles the sets that ask for a revision and that changed, or whose revisions did. Gives whether there were any.
+    fn compile_pinned(&mut self) -> bool {
+        let is_pinned = |set: &&Arc<KeptSet>| matches!(set.form, Form::Pinned(_));
+        if !self.kept.iter().any(|set| is_pinned(&set)) {
+            self.pinned = FxHashMap::default();
+            return false;
+        }
+        let index = RevisionIndex::new(&self.revisions);
+        let mut before = std::mem::take(&mut self.pinned);
+        let mut any = false;
+        for set in &self.kept {
+            let Form::Pinned(form) = &set.form else { continue };
+            let meant = form.meant(set.name(), &index);
+            let known = before.remove(set.name()).filter(|known| known.is_made_of(set, &meant));
+            any |= known.is_none();
+            let pinned = known.unwrap_or_else(|| PinnedSet {
+                kept: Arc::clone(set),
+                compiled: Arc::new(form.compile(&meant)),
+                revisions: meant.into_iter().map(Arc::clone).collect(),
+            });
+            self.pinned.insert(set.name().into(), pinned);
+        }
+        any
+    }
+}
+
+impl PinnedSet {
+    fn is_made_of(&self, set: &Arc<KeptSet>, revisions: &[&Arc<StoredRevision>]) -> bool {
+        Arc::ptr_eq(&self.kept, set)
+            && self.revisions.len() == revisions.len()
+            && self.revisions.iter().zip(revisions).all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+}

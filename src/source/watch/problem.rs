@@ -1,0 +1,70 @@
+//! What is told about a watch that fails: what is missing, and what helps.
+
+use std::error::Error;
+
+use kube::core::Status;
+use kube::runtime::watcher;
+
+use super::Scope;
+use crate::metrics::WatchedKind;
+
+/// An error with everything behind it, in one line.
+pub(crate) fn told(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let inner = error.to_string();
+        // Many errors repeat the one behind them.
+        if !text.contains(&inner) {
+            text = format!("{text}: {inner}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// The failure of a watch, for the log and `/readyz?verbose`.
+pub(super) fn describe(kind: WatchedKind, scope: &Scope, error: &watcher::Error) -> String {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status,
+        other => return told(other),
+    };
+    let Status { code, message, .. } = &**status;
+    match (code, kind) {
+        (404, WatchedKind::SidecarSet) => {
+            "the API server does not know sidecarsets.apps.kruise.io in version v1beta1; \
+             install the definition: sidecarset crd | kubectl apply --server-side -f -"
+                .to_owned()
+        }
+        (403, _) => format!("{message}; {}", grant(kind, scope)),
+        (401, _) => format!(
+            "the API server does not accept our credentials ({message}); check the service account or --kubeconfig"
+        ),
+        (410, _) => {
+            "the API server has forgotten where the watch was; it starts over with a new list".to_owned()
+        }
+        _ => format!("the API server answered {code}: {message}"),
+    }
+}
+
+fn grant(kind: WatchedKind, scope: &Scope) -> String {
+    let rule = match kind {
+        WatchedKind::SidecarSet => {
+            "list, watch sidecarsets.apps.kruise.io in the ClusterRole sidecarset-webhook".to_owned()
+        }
+        WatchedKind::Namespace => {
+            "get, list, watch namespaces in the ClusterRole sidecarset-webhook".to_owned()
+        }
+        WatchedKind::ControllerRevision => format!(
+            "list, watch controllerrevisions.apps in a Role sidecarset-webhook of namespace {}",
+            scope.revision_namespace
+        ),
+        WatchedKind::ConfigMap => {
+            format!("list, watch configmaps in a Role sidecarset-webhook of namespace {}", scope.namespace)
+        }
+    };
+    format!("grant {rule}")
+}
