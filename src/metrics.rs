@@ -3,6 +3,7 @@
 //! A new metric is a field of [`Metrics`], or of the struct of its area, a line where that registers its metrics, and a row
 //! in `docs/operate.md`. A test compares the page with what is registered, another one dashboard and alerts.
 
+mod certificates;
 mod exposition;
 mod labels;
 mod process;
@@ -21,6 +22,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use sidecarset_core::admission::{Decision, Verdict};
 
+pub use certificates::CertificateMetrics;
 pub use exposition::Format;
 pub use labels::{ApiEndpoint, EventResult, Handshake, Operation, Outcome};
 pub use registrar::{Described, Registrar};
@@ -70,6 +72,8 @@ pub struct Metrics {
     pub events: EventMetrics,
     /// The cluster as a source.
     pub watch: WatchMetrics,
+    /// Managed certificates.
+    pub certificates: CertificateMetrics,
 }
 
 impl Metrics {
@@ -100,6 +104,7 @@ impl Metrics {
             connections: ConnectionCounts::default(),
             events: EventMetrics::default(),
             watch: WatchMetrics::default(),
+            certificates: CertificateMetrics::default(),
         };
         registrar.register("build", "Version of the program", Info::new([("version", version)]));
         metrics.register_admissions(&mut registrar);
@@ -107,6 +112,7 @@ impl Metrics {
         metrics.connections.register(&mut registrar);
         metrics.events.register(&mut registrar);
         metrics.watch.register(&mut registrar);
+        metrics.certificates.register(&mut registrar);
         (metrics.registry, metrics.described) = registrar.finish();
         metrics.start_at_zero();
         metrics

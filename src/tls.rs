@@ -1,11 +1,14 @@
 //! TLS: which certificate is served, and the loop that accepts connections. Knows nothing of admission.
 
 pub mod accept;
+pub mod issue;
+pub mod managed;
 pub mod resolver;
 pub mod self_made;
 pub mod source;
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -31,4 +34,11 @@ pub fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<Arc<Server
     // The API server does not resume sessions, so tickets would only cost bytes in each of its handshakes.
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
+}
+
+/// Seconds since 1970, by the clock of this machine.
+#[must_use]
+pub fn unix_now() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX)
 }

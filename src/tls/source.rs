@@ -52,6 +52,9 @@ pub enum CertificateError {
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
+    /// A certificate was made and cannot be used.
+    #[error("a certificate was made that cannot be used: {0}")]
+    Made(String),
 }
 
 /// A place that certificates come from.

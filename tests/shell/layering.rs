@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Module and what it may name of ours. `cli` may name everything: `cli/serve.rs` wires it all together.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("cluster", &["cluster", "metrics"]),
+    ("cluster", &["cluster", "metrics", "tls"]),
     ("config", &["cli", "cluster", "config", "source", "telemetry"]),
     ("draw", &[]),
     ("duration", &[]),
@@ -56,8 +56,12 @@ fn every_module_has_a_row() {
 
 fn files_of(src: &Path, module: &str) -> Vec<std::path::PathBuf> {
     let mut files = vec![src.join(format!("{module}.rs"))];
-    if let Ok(entries) = fs::read_dir(src.join(module)) {
-        files.extend(entries.map(|entry| entry.expect("readable").path()));
+    let mut folders = vec![src.join(module)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.expect("readable").path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
     }
     files
 }
