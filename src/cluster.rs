@@ -3,4 +3,5 @@
 
 pub mod certificates;
 pub mod client;
+pub mod events;
 pub mod identity;

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod config;
 pub mod draw;
 pub mod duration;
+pub mod faults;
 pub mod metrics;
 pub mod server;
 pub mod shutdown;

@@ -69,7 +69,7 @@ pub struct Metrics {
     /// Connections of the admission port.
     pub connections: ConnectionCounts,
     /// Events on SidecarSets.
-    pub events: EventMetrics,
+    pub events: EventCounts,
     /// The cluster as a source.
     pub watch: WatchMetrics,
     /// Managed certificates.
@@ -102,7 +102,7 @@ impl Metrics {
             certificate_reload_failures: Counter::default(),
             log_lines_dropped: Counter::default(),
             connections: ConnectionCounts::default(),
-            events: EventMetrics::default(),
+            events: EventCounts::default(),
             watch: WatchMetrics::default(),
             certificates: CertificateMetrics::default(),
         };
@@ -282,11 +282,11 @@ impl Drop for OpenConnection {
 
 /// What became of Events. Clones count together.
 #[derive(Debug, Clone)]
-pub struct EventMetrics {
+pub struct EventCounts {
     results: Family<EventLabels, Counter>,
 }
 
-impl Default for EventMetrics {
+impl Default for EventCounts {
     fn default() -> Self {
         let metrics = Self { results: Family::default() };
         for result in EventResult::ALL {
@@ -296,7 +296,7 @@ impl Default for EventMetrics {
     }
 }
 
-impl EventMetrics {
+impl EventCounts {
     fn register(&self, r: &mut Registrar) {
         r.register("events", "Faults worth an Event by what became of them", self.results.clone());
     }

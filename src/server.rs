@@ -23,6 +23,7 @@ use sidecarset_core::validation::Options;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::faults::{Faults, Unheard};
 use crate::metrics::{ApiEndpoint, Metrics, Operation, Outcome};
 use crate::shutdown::Draining;
 use crate::source::namespace::SharedReads;
@@ -76,6 +77,8 @@ pub struct AppState {
     pub limits: RequestLimits,
     /// Where a namespace is read that the Snapshot does not know; a folder as source knows them all (D-23).
     namespaces: Option<SharedReads>,
+    /// Who hears what the owner of a set should know.
+    pub faults: Box<dyn Faults>,
     slots: Semaphore,
 }
 
@@ -93,13 +96,31 @@ impl AppState {
     ) -> Self {
         let slots = Semaphore::new(limits.in_flight);
         metrics.in_flight_limit.set(i64::try_from(limits.in_flight).unwrap_or(i64::MAX));
-        Self { published, metrics, draining, draw, features, validation, limits, namespaces: None, slots }
+        Self {
+            published,
+            metrics,
+            draining,
+            draw,
+            features,
+            validation,
+            limits,
+            namespaces: None,
+            faults: Box::new(Unheard),
+            slots,
+        }
     }
 
     /// The same, with live reads of unknown namespaces. Decision: D-23.
     #[must_use]
     pub fn with_live_namespaces(mut self, namespaces: Option<SharedReads>) -> Self {
         self.namespaces = namespaces;
+        self
+    }
+
+    /// The same, with somebody who tells the owners of sets about faults.
+    #[must_use]
+    pub fn telling(mut self, faults: impl Faults + 'static) -> Self {
+        self.faults = Box::new(faults);
         self
     }
 

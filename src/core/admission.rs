@@ -36,12 +36,14 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Shown to the person who made the Pod; at most a few, each at most 256 characters.
     pub warnings: Vec<String>,
-    /// Written to the API server's audit log; keys without prefix (`injected`, `skipped`).
+    /// Written to the API server's audit log; keys without prefix (`injected`, `skipped`, `denied`).
     pub audit_annotations: Vec<(&'static str, String)>,
     /// Names of the sets that were injected or patched metadata, in the order in which they were applied.
     pub injected: Vec<Arc<str>>,
     /// Matched sets that were not applied, each with the rule that stopped it.
     pub skipped: Vec<Skipped>,
+    /// The set that a denial is the fault of; `None` if it is the Pod's own.
+    pub at_fault: Option<Arc<str>>,
 }
 
 /// A matched set that was not applied.
@@ -109,9 +111,9 @@ pub fn admit(
             return Ok(Decision { audit_annotations, ..Decision::default() });
         }
     };
-    let Settled { matches, plan, at_fault: _ } = settle(&subject, snapshot, context)?;
+    let Settled { matches, plan, at_fault } = settle(&subject, snapshot, context)?;
     let mut decision =
-        Decision { warnings: matches.warnings, skipped: matches.skipped, ..Decision::default() };
+        Decision { warnings: matches.warnings, skipped: matches.skipped, at_fault, ..Decision::default() };
     match plan {
         Ok(None) => {}
         Ok(Some(plan)) => {
@@ -249,6 +251,10 @@ impl Decision {
             let skipped: Vec<_> =
                 self.skipped.iter().map(|skipped| format!("{} [{}]", skipped.set, skipped.rule)).collect();
             self.audit_annotations.push(("skipped", skipped.join(",")));
+        }
+        if let Verdict::Denied(denial) = &self.verdict {
+            let set = self.at_fault.as_deref().map(|set| format!("{set} ")).unwrap_or_default();
+            self.audit_annotations.push(("denied", format!("{set}[{}]", denial.rule)));
         }
     }
 }

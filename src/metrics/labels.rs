@@ -123,16 +123,14 @@ impl Handshake {
 pub enum EventResult {
     /// It is in the cluster, as an Event of its own or in the count of one.
     Written,
-    /// The API server did not take it.
+    /// The API server did not take it; tried again.
     Failed,
-    /// Over the limit of Events a minute.
-    Limited,
-    /// The queue was full, or too many kinds of faults waited.
+    /// The queue was full, too many different faults were going on, or one was over before its turn came.
     Dropped,
 }
 
 impl EventResult {
-    pub(super) const ALL: [Self; 4] = [Self::Written, Self::Failed, Self::Limited, Self::Dropped];
+    pub(super) const ALL: [Self; 3] = [Self::Written, Self::Failed, Self::Dropped];
 
     /// The word in labels.
     #[must_use]
@@ -140,7 +138,6 @@ impl EventResult {
         match self {
             Self::Written => "written",
             Self::Failed => "failed",
-            Self::Limited => "limited",
             Self::Dropped => "dropped",
         }
     }

@@ -14,6 +14,7 @@ use super::AppState;
 use super::intake::{self, Call, Deadline};
 use super::review::{self, Object, Review};
 use super::status::Failure;
+use crate::faults::{Fault, Reason};
 use crate::metrics::{Operation, Outcome};
 use crate::source::namespace::{LiveRead, ReadError};
 
@@ -130,7 +131,8 @@ async fn decide_with_live_namespace(
 
 fn undecodable(message: &str) -> Decision {
     let denial = Denial { code: 400, message: message.to_owned(), rule: "I-CALL-11" };
-    Decision { verdict: Verdict::Denied(denial), ..Decision::default() }
+    let audit_annotations = vec![("denied", "[I-CALL-11]".to_owned())];
+    Decision { verdict: Verdict::Denied(denial), audit_annotations, ..Decision::default() }
 }
 
 /// One log line and one count for an admission that was answered; ids and verdict only. Rule: I-DEF-29.
@@ -156,6 +158,24 @@ fn report(state: &AppState, review: &Review<'_>, decision: &Decision, duration: 
         duration_ms = duration.as_micros() as f64 / 1e3,
         "admission"
     );
+    if !review.request().dry_run {
+        tell_owners(state, review.request().namespace, pod, decision);
+    }
+}
+
+/// Faults of sets, for those who own them. A dry run has no side effects, so it tells nobody.
+fn tell_owners(state: &AppState, namespace: &str, pod: &str, decision: &Decision) {
+    let fault = |set: &Arc<str>, reason, rule, text: &str| {
+        let note = format!("Pod {namespace}/{pod}: {text}");
+        state.faults.tell(Fault { set: Arc::clone(set), reason, rule, note });
+    };
+    if let (Verdict::Denied(denial), Some(set)) = (&decision.verdict, &decision.at_fault) {
+        fault(set, Reason::PodDenied, denial.rule, &format!("denied: {}", denial.message));
+    }
+    // Other sets are skipped because the Pod or a canary wants it so, which is no fault.
+    for skipped in decision.skipped.iter().filter(|skipped| skipped.rule == "D-22") {
+        fault(&skipped.set, Reason::SetSkipped, skipped.rule, &format!("set skipped: {}", skipped.reason));
+    }
 }
 
 /// The names of the injected sets, joined with commas while the line is written.

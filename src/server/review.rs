@@ -252,7 +252,7 @@ pub(super) fn shorten(text: &str) -> String {
 /// Rule: I-RESP-1, I-RESP-2, I-RESP-3, I-RESP-4.
 #[must_use]
 pub fn encode(version: ReviewVersion, uid: &str, decision: &Decision) -> String {
-    let Decision { verdict, warnings, audit_annotations, injected: _, skipped: _ } = decision;
+    let Decision { verdict, warnings, audit_annotations, injected: _, skipped: _, at_fault: _ } = decision;
     let patch_size = if let Verdict::Patch(patch) = verdict { patch.len() / 3 * 4 } else { 0 };
     let mut out = String::with_capacity(512 + patch_size);
     out.push_str(r#"{"apiVersion":""#);

@@ -15,6 +15,7 @@ mod admission;
 mod chain;
 mod changes;
 mod control_plane;
+mod events;
 mod harness;
 mod injected;
 mod injection;

@@ -5,16 +5,17 @@ use std::path::Path;
 
 /// Module and what it may name of ours. `cli` may name everything: `cli/serve.rs` wires it all together.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("cluster", &["cluster", "metrics", "tls"]),
+    ("cluster", &["cluster", "faults", "metrics", "tls"]),
     ("config", &["cli", "cluster", "config", "source", "telemetry"]),
     ("draw", &[]),
     ("duration", &[]),
     ("metrics", &["metrics"]),
-    ("server", &["duration", "metrics", "server", "shutdown", "source"]),
+    ("server", &["duration", "faults", "metrics", "server", "shutdown", "source"]),
     ("shutdown", &[]),
     ("source", &["metrics", "source"]),
     ("telemetry", &[]),
     ("tls", &["metrics", "tls"]),
+    ("faults", &[]),
     ("lib", &[]),
 ];
 

@@ -7,6 +7,7 @@ mod certificates;
 mod command_line;
 mod corpus;
 mod explain;
+mod faults;
 mod fixtures;
 mod folder;
 #[path = "../conformance/injection/judge.rs"]

@@ -313,10 +313,10 @@ impl Manager {
                 continue;
             }
             object.pace.used(Instant::now());
-            if let Err(error) = self.publish_one(index).await {
-                if let Some(object) = self.objects.get_mut(index) {
-                    fail(&mut object.error, error, &object.name);
-                }
+            if let Err(error) = self.publish_one(index).await
+                && let Some(object) = self.objects.get_mut(index)
+            {
+                fail(&mut object.error, error, &object.name);
             }
             if let Some(object) = self.objects.get(index).filter(|_| self.differs(index)) {
                 wait = wait.min(object.pace.wait(Instant::now()));

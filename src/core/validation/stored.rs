@@ -84,8 +84,11 @@ pub struct StoredSet {
     canary_base: Option<Box<str>>,
     reach: Reach,
     /// Names with their definitions, in the order of [`Named::ALL`].
-    entries: [Box<[(Box<str>, Arc<str>)]>; 4],
+    entries: [Box<[Entry]>; 4],
 }
+
+/// A name with its definition.
+type Entry = (Box<str>, Arc<str>);
 
 impl StoredSet {
     /// Reads a set, which is v1beta1 as it is stored.
