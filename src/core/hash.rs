@@ -103,10 +103,25 @@ fn hashed_text(containers: Option<&Value>, init_containers: Option<&Value>, imag
 ///
 /// Rule: A-HASH-5, A-HASH-7.
 fn digest(text: &str) -> String {
+    let bytes = Sha256::digest(text.as_bytes());
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(safe_digit).collect()
+}
+
+/// The letter or digit that stands for a hex digit, 0 to 15. Rules: A-HASH-5, C-REV-7.
+pub(crate) fn safe_digit(digit: u8) -> char {
     /// The safe alphabet at (ASCII code of the hex digit) mod 27, for `0` to `f`.
     const SAFE: [char; 16] = ['4', '5', '6', '7', '8', '9', 'b', 'c', 'd', 'f', 'v', 'w', 'x', 'z', '2', '4'];
-    let bytes = Sha256::digest(text.as_bytes());
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| SAFE[usize::from(digit)]).collect()
+    SAFE[usize::from(digit & 15)]
+}
+
+/// A value as upstream's types print it: members that are always printed are there, empty ones are not. `None` if the text
+/// cannot be read again, which does not happen.
+///
+/// Rule: C-REV-5.
+pub(crate) fn typed(value: &Value, kind: Kind) -> Option<Value> {
+    let mut out = String::new();
+    write_kind(&mut out, Some(value), kind);
+    serde_json::from_str(&out).ok()
 }
 
 /// Appends an object as its type declares it; an absent one has its always-printed members only.

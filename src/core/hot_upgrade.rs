@@ -61,7 +61,7 @@ pub(crate) fn annotate(annotations: &mut Annotations<'_>, matched: &[Matched<'_>
 
 /// What the Pod's annotation says; empty if it is no object, and a member of a wrong type reads as the empty string.
 /// Rule: I-HOT-5.
-fn working_containers(text: &str) -> BTreeMap<String, String> {
+pub(crate) fn working_containers(text: &str) -> BTreeMap<String, String> {
     let Ok(Value::Object(members)) = serde_json::from_str(text) else { return BTreeMap::new() };
     let name = |value: Value| if let Value::String(name) = value { name } else { String::new() };
     members.into_iter().map(|(key, value)| (key, name(value))).collect()

@@ -11,13 +11,14 @@
 //! ```
 //!
 //! [`admission::admit`] runs that pipeline for one request. Every hidden input (time, draw, features) is in
-//! [`context::Context`].
+//! [`context::Context`]. What the controller does about Pods that run already is decided by [`control::decide`].
 
 pub mod admission;
 pub mod api;
 pub mod compile;
 pub mod content;
 pub mod context;
+pub mod control;
 pub mod crd;
 pub mod defaulting;
 mod draw;

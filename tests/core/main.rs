@@ -7,6 +7,8 @@ mod allocations;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod fuzz_seeds;
 #[cfg(test)]
 mod fuzz_targets;

@@ -38,3 +38,21 @@ pub const SKIP: &str = "sidecarset.kruise.io/skip";
 pub const FAILURE_POLICY: &str = "sidecarset.kruise.io/failure-policy";
 /// Annotation on v1alpha1 Sets: a custom version that is no label value. Decision: D-18.
 pub const CUSTOM_VERSION_ANNOTATION: &str = "sidecarset.kruise.io/custom-version";
+/// Annotation on Pods: what ran before the last in-place update, by set (I-CONST-5).
+pub const IN_PLACE_STATE: &str = "kruise.io/sidecarset-inplace-update-state";
+/// Annotation on Pods: how often updated containers had been restarted, by set. Rule: C-BUG-13.
+pub const IN_PLACE_RESTARTS: &str = "sidecarset.kruise.io/inplace-update-restarts";
+/// Annotation on Sets: `Evict` replaces Pods that missed injection.
+pub const REPAIR: &str = "sidecarset.kruise.io/repair";
+/// Label on ControllerRevisions: hash of their data (C-REV-3).
+pub const REVISION_HASH: &str = "controller.kubernetes.io/hash";
+/// Condition of Pods: whether they can take a change in place (C-COND-1).
+pub const CONDITION_UPGRADABLE: &str = "SidecarSetUpgradable";
+/// Condition of Pods that the SidecarTerminator ended (C-TERM-13).
+pub const CONDITION_TERMINATED: &str = "SidecarTerminated";
+/// Environment variable: `true` ends the container when the main ones have (C-TERM-2).
+pub const ENV_TERMINATE: &str = "KRUISE_TERMINATE_SIDECAR_WHEN_JOB_EXIT";
+/// Environment variable: the image that ends the container (C-TERM-2).
+pub const ENV_TERMINATE_WITH_IMAGE: &str = "KRUISE_TERMINATE_SIDECAR_WHEN_JOB_EXIT_WITH_IMAGE";
+/// Environment variable: the container's exit code must not count (C-TERM-2).
+pub const ENV_IGNORE_EXIT_CODE: &str = "KRUISE_TERMINATE_SIDECAR_IGNORE_EXIT_CODE";

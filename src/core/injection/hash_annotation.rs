@@ -9,6 +9,7 @@ use crate::api::json::write_text;
 mod time;
 
 pub use time::format_rfc3339;
+pub(crate) use time::parse_rfc3339;
 
 /// Longest part of a found value that a message repeats, in characters.
 const SHOWN: usize = 64;

@@ -18,7 +18,7 @@ const EPOCH: i64 = 719_468;
 /// the fraction are accepted. `None` for everything else, and for times that lie outside of the years 0 to 9999 in UTC.
 ///
 /// Rule: I-ANN-1.
-pub(super) fn parse_rfc3339(text: &str) -> Option<i64> {
+pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     let mut reader = Reader { rest: text.as_bytes() };
     let year = reader.digits(4)?;
     reader.expect(b'-')?;

@@ -1,0 +1,143 @@
+//! Whether what a Pod's status says agrees with its spec, and whether it can take an upgrade.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::hot;
+use super::image;
+use super::pod::{Phase, PodFacts, StatusFact};
+use super::set::SetFacts;
+use crate::api::keys;
+
+/// What the annotation with the in-place state says about one set, as far as it is read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct InPlaceState {
+    last_container_statuses: Option<BTreeMap<String, LastStatus>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct LastStatus {
+    #[serde(rename = "imageID")]
+    image_id: String,
+}
+
+/// Images before the last upgrade, and restarts then: what tells an old container from its replacement.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    images: BTreeMap<String, LastStatus>,
+    restarts: BTreeMap<String, i32>,
+    is_readable: bool,
+}
+
+impl Before {
+    /// Reads what was recorded for a set.
+    pub(super) fn read(set: &str, pod: &PodFacts) -> Self {
+        let Some(text) = pod.annotation(keys::IN_PLACE_STATE) else {
+            return Self { is_readable: true, ..Self::default() };
+        };
+        let Ok(mut states) = serde_json::from_str::<BTreeMap<String, InPlaceState>>(text) else {
+            return Self::default();
+        };
+        let restarts = pod.annotation(keys::IN_PLACE_RESTARTS).unwrap_or_default();
+        let restarts: Option<BTreeMap<String, BTreeMap<String, i32>>> = serde_json::from_str(restarts).ok();
+        Self {
+            images: states.remove(set).and_then(|state| state.last_container_statuses).unwrap_or_default(),
+            restarts: restarts.and_then(|mut sets| sets.remove(set)).unwrap_or_default(),
+            is_readable: true,
+        }
+    }
+
+    /// Whether the container runs what the spec says: what was pulled is another thing than before, or is called as the spec
+    /// calls it, or the container was started again since.
+    ///
+    /// Rules: C-CONS-3, C-BUG-13.
+    fn is_done(&self, status: &StatusFact, image: &str) -> bool {
+        let Some(last) = self.images.get(&*status.name) else { return true };
+        let is_restarted =
+            || self.restarts.get(&*status.name).is_some_and(|restarts| status.restarts > *restarts);
+        *last.image_id != *status.image_id
+            || *status.image == *image
+            || image::is_same(&status.image, image)
+            || is_restarted()
+    }
+}
+
+/// Whether the Pod's status agrees with its spec in the given containers.
+///
+/// Each container with a digest is judged by it, the others by what was recorded at the upgrade.
+///
+/// Rules: C-CONS-2, C-CONS-3, C-CONS-7, C-BUG-16, C-BUG-39.
+pub(super) fn is_consistent<'t>(
+    pod: &PodFacts,
+    before: &Before,
+    targets: impl Iterator<Item = &'t str> + Clone,
+) -> bool {
+    if pod.regular().count() != pod.regular_statuses().count() {
+        return false;
+    }
+    pod.regular().filter(|container| targets.clone().any(|name| *name == *container.name)).all(|container| {
+        let status = pod.status(&container.name);
+        if image::has_digest(&container.image) {
+            return status.is_some_and(|status| runs(status, &container.image));
+        }
+        before.is_readable && status.is_none_or(|status| before.is_done(status, &container.image))
+    })
+}
+
+/// Rules: C-CONS-4, C-BUG-15.
+fn runs(status: &StatusFact, image: &str) -> bool {
+    image::is_same(image::without_scheme(&status.image_id), image) || image::is_same(&status.image, image)
+}
+
+/// Whether the Pod serves, and no hot pair of the set is in the middle of an upgrade.
+///
+/// Rule: C-CONS-5.
+pub(super) fn is_ready(set: &SetFacts, pod: &PodFacts) -> bool {
+    pod.phase == Phase::Running
+        && pod.is_ready
+        && !pod.is_terminating
+        && set.hot_pairs().all(|(sidecar, pair)| {
+            pair.empty_image.is_empty() || hot::is_other_empty(pod, sidecar, pair)
+        })
+}
+
+/// What can be done with a Pod that is not updated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upgradability {
+    /// It can be upgraded now.
+    Waiting,
+    /// The change cannot be made in place.
+    NotUpgradable,
+    /// An upgrade before has not arrived yet.
+    Inconsistent,
+}
+
+/// Whether a Pod can take the set's change in place, and now. A container that is not ready is not waited for: a broken upgrade
+/// can be overwritten at once.
+///
+/// Rules: C-CONS-6, C-UPD-3, C-UPD-4, C-BUG-12.
+pub(super) fn upgradability(set: &SetFacts, pod: &PodFacts, before: &Before) -> Upgradability {
+    if pod.records_without_image.hash(&set.name) != set.hash_without_image || !native_images_agree(set, pod) {
+        return Upgradability::NotUpgradable;
+    }
+    let is_in_the_way = |name: &String| {
+        pod.status(name).is_some_and(|status| status.is_ready)
+            && !is_consistent(pod, before, std::iter::once(name.as_str()))
+    };
+    if set.targets.iter().any(is_in_the_way) { Upgradability::Inconsistent } else { Upgradability::Waiting }
+}
+
+/// Images of native sidecars are part of the hash and cannot be changed, so such a Pod must not be marked as updated.
+///
+/// Rules: C-UPD-26, C-BUG-12.
+fn native_images_agree(set: &SetFacts, pod: &PodFacts) -> bool {
+    set.native_sidecars.iter().all(|(name, image)| {
+        pod.container(name).is_none_or(|container| *container.image == **image)
+    })
+}
+
+#[cfg(test)]
+mod tests;
