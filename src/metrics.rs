@@ -239,11 +239,14 @@ pub struct ConnectionCounts {
     handshakes: Family<HandshakeLabels, Counter>,
     /// Connections open now.
     pub open: Gauge,
+    /// Idle connections that were closed because all places were taken.
+    pub made_room: Counter,
 }
 
 impl Default for ConnectionCounts {
     fn default() -> Self {
-        let metrics = Self { handshakes: Family::default(), open: Gauge::default() };
+        let metrics =
+            Self { handshakes: Family::default(), open: Gauge::default(), made_room: Counter::default() };
         for result in Handshake::ALL {
             drop(metrics.handshakes.get_or_create(&HandshakeLabels { result }));
         }
@@ -255,6 +258,11 @@ impl ConnectionCounts {
     fn register(&self, r: &mut Registrar) {
         r.register("tls_handshakes", "TLS handshakes by how they ended", self.handshakes.clone());
         r.register("connections_open", "Open connections, handshakes under way included", self.open.clone());
+        r.register(
+            "connections_made_room",
+            "Idle connections closed because all places were taken",
+            self.made_room.clone(),
+        );
     }
 
     /// Counts one handshake.
@@ -353,6 +361,7 @@ mod tests {
             "sidecarset_log_lines_dropped_total 0",
             "sidecarset_tls_handshakes_total{result=\"refused\"} 1",
             "sidecarset_connections_open 1",
+            "sidecarset_connections_made_room_total 0",
             "sidecarset_events_total{result=\"dropped\"} 0",
             "sidecarset_snapshot_age_seconds 0.0",
             "sidecarset_source_undecodable_objects{kind=\"SidecarSet\"} 2",

@@ -4,6 +4,7 @@ pub mod accept;
 pub mod issue;
 pub mod managed;
 pub mod resolver;
+mod room;
 pub mod self_made;
 pub mod source;
 

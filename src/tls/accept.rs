@@ -1,21 +1,28 @@
 //! The accept loop: TLS handshakes in their own tasks, HTTP/1.1 and HTTP/2, limits on everything a client can hold up.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::http::{HeaderValue, header};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use rustls::{AlertDescription, ServerConfig};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::room::{Room, Stay};
 use crate::metrics::{ConnectionCounts, Handshake};
+
+/// How long a connection that idles at the end may still begin a request: what the client has sent by then is answered.
+const LAST_CALL: Duration = Duration::from_millis(200);
 
 /// What a client may hold up, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +32,18 @@ pub struct ConnectionLimits {
     /// Time from the end of one request to the head of the next, so also how long a connection may idle. It has to be
     /// longer than the 90 s that the API server keeps one: if we close first, calls are lost in the race.
     pub idle: Duration,
-    /// Connections at a time. The next one waits in the kernel's queue.
+    /// Age from which a connection is to end, so that a new replica gets its share; each gets up to a tenth more or less, so
+    /// that not all end at once. HTTP/1.1: it ends behind its next answer, which says so. HTTP/2: GOAWAY. An idle
+    /// connection is not closed for its age: the next request may be on its way.
+    pub age: Duration,
+    /// How long the other side may leave bytes unacknowledged until it counts as gone. Idle connections are probed after the
+    /// same time.
+    pub unacknowledged: Duration,
+    /// Connections at a time. The next one takes the place of one that idles, see `settled`; if none does, it waits in the
+    /// kernel's queue.
     pub connections: usize,
+    /// How long a connection has to have idled before another one may take its place.
+    pub settled: Duration,
     /// How long accepting rests after an error, for example when file descriptors have run out.
     pub accept_pause: Duration,
 }
@@ -36,7 +53,10 @@ impl Default for ConnectionLimits {
         Self {
             handshake: Duration::from_secs(10),
             idle: Duration::from_secs(120),
+            age: Duration::from_secs(300),
+            unacknowledged: Duration::from_secs(30),
             connections: 2048,
+            settled: Duration::from_secs(1),
             accept_pause: Duration::from_millis(100),
         }
     }
@@ -52,46 +72,80 @@ pub async fn serve(
     counts: ConnectionCounts,
     stop: impl Future<Output = ()>,
 ) {
+    if let Err(error) = notice_clients_that_vanish(&listener, limits.unacknowledged) {
+        tracing::warn!(%error, "cannot set TCP options: a client that vanishes holds its connection for longer");
+    }
     let acceptor = TlsAcceptor::from(tls);
-    let slots = Arc::new(Semaphore::new(limits.connections));
-    let graceful = GracefulShutdown::new();
-    let mut stop = std::pin::pin!(stop);
-    loop {
+    let room = Room::new(limits.connections, counts.clone());
+    let (stopping, _) = watch::channel(());
+    let mut stop = pin!(stop);
+    for number in 0.. {
         let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener, &room, limits.settled, number) => accepted,
         };
         match accepted {
-            Ok(Some((stream, slot))) => {
+            Ok(Some((stream, stay))) => {
+                let retire_at = Instant::now().checked_add(jitter(limits.age, number));
                 let (acceptor, router) = (acceptor.clone(), router.clone());
-                let connection = Connection { acceptor, router, limits, counts: counts.clone() };
-                let watcher = graceful.watcher();
-                let open = counts.enter();
-                tokio::spawn(async move {
-                    connection.run(stream, watcher).await;
-                    drop((open, slot));
-                });
+                let connection =
+                    Connection { acceptor, router, limits, counts: counts.clone(), retire_at, stay };
+                tokio::spawn(connection.run(stream, stopping.subscribe()));
             }
             Ok(None) => break,
             Err(error) => {
                 // Never the end: file descriptors come free again, and clients hang up before they are accepted.
                 tracing::warn!(%error, "cannot accept a connection");
+                if out_of_descriptors(&error) {
+                    room.make_room(limits.settled);
+                }
                 tokio::time::sleep(limits.accept_pause).await;
             }
         }
     }
     drop(listener);
-    graceful.shutdown().await;
+    stopping.send_replace(());
+    stopping.closed().await;
 }
 
-/// Waits for a free slot, then for a connection. `None` if the slots are gone for good, which nobody does.
+/// Waits for a connection, then for its place. `None` if the places are gone for good, which nobody does.
 async fn accept(
     listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<Option<(TcpStream, OwnedSemaphorePermit)>> {
-    let Ok(slot) = Arc::clone(slots).acquire_owned().await else { return Ok(None) };
-    let (stream, _peer) = listener.accept().await?;
-    Ok(Some((stream, slot)))
+    room: &Arc<Room>,
+    settled: Duration,
+    number: u64,
+) -> io::Result<Option<(TcpStream, Stay)>> {
+    let (stream, peer) = listener.accept().await?;
+    let Some(place) = room.place(settled).await else { return Ok(None) };
+    Ok(Some((stream, room.admit(number, peer.ip(), place))))
+}
+
+/// Sets what the accepted connections inherit: probes on idle ones, and an end to those whose other side does not acknowledge
+/// what it was sent. Without this, a machine that loses its power keeps our place for a quarter of an hour.
+fn notice_clients_that_vanish(listener: &TcpListener, after: Duration) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    // The kernel counts probes in whole seconds.
+    let time = after.max(Duration::from_secs(1));
+    let probes = TcpKeepalive::new().with_time(time).with_interval((time / 3).max(Duration::from_secs(1)));
+    socket.set_tcp_keepalive(&probes)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(after))?;
+    Ok(())
+}
+
+/// Whether the process or the machine has as many files open as it may.
+fn out_of_descriptors(error: &io::Error) -> bool {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
+
+/// `age` up to a tenth more or less. The steps of the golden ratio spread connections evenly that come one after another.
+fn jitter(age: Duration, number: u64) -> Duration {
+    const GOLDEN: f64 = 0.618_033_988_749_894_9;
+    // Exact up to 2^53 connections, and nothing depends on it.
+    let fraction = (number as f64 * GOLDEN).fract();
+    Duration::try_from_secs_f64(age.as_secs_f64() * (0.9 + 0.2 * fraction)).unwrap_or(Duration::MAX)
 }
 
 struct Connection {
@@ -99,18 +153,28 @@ struct Connection {
     router: Router,
     limits: ConnectionLimits,
     counts: ConnectionCounts,
+    /// `None` is never.
+    retire_at: Option<Instant>,
+    stay: Stay,
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream, watcher: Watcher) {
+    async fn run(self, stream: TcpStream, stopping: watch::Receiver<()>) {
         // Answers are one small write; waiting to fill a packet would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
+        tokio::select! {
+            () = self.stay.asked_to_leave() => {}
+            () = self.serve(stream, stopping) => {}
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, stopping: watch::Receiver<()>) {
         match tokio::time::timeout(self.limits.handshake, self.acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 self.counts.handshake(Handshake::Ok);
-                self.http(stream, watcher).await;
+                self.http(stream, stopping).await;
             }
             Ok(Err(error)) => self.counts.handshake(report_handshake(&error)),
             Err(_elapsed) => {
@@ -120,14 +184,74 @@ impl Connection {
         }
     }
 
-    async fn http(self, stream: TlsStream<TcpStream>, watcher: Watcher) {
+    async fn http(&self, stream: TlsStream<TcpStream>, mut stopping: watch::Receiver<()>) {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let builder = self.builder(http2);
-        let service = TowerToHyperService::new(self.router);
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
-            // A client that goes away or idles too long: not worth a line unless somebody asks.
-            tracing::debug!(%error, "connection ended");
+        let router = TowerToHyperService::new(self.router.clone());
+        let retire_at = self.retire_at;
+        let service = service_fn(|request| {
+            let busy = self.stay.busy();
+            let answer = hyper::service::Service::call(&router, request);
+            async move {
+                let mut answer = answer.await?;
+                // HTTP/2 has no such header, and GOAWAY for it.
+                if !http2 && retire_at.is_some_and(|at| Instant::now() >= at) {
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                drop(busy);
+                Ok::<_, std::convert::Infallible>(answer)
+            }
+        });
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut end = pin!(self.time_to_end(http2, &mut stopping));
+        let mut ending = false;
+        loop {
+            tokio::select! {
+                // First, so that a request which has arrived by now counts as begun.
+                biased;
+                result = connection.as_mut() => {
+                    if let Err(error) = result {
+                        // A client that goes away or idles too long: not worth a line unless somebody asks.
+                        tracing::debug!(%error, "connection ended");
+                    }
+                    return;
+                }
+                () = &mut end, if !ending => {
+                    ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = self.does_not_read(http2) => {
+                    tracing::debug!("a client does not read its answer");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Resolves when an answer has been ready for so long that its client cannot be reading it: with nothing under way, the idle
+    /// limit would have ended the connection before. HTTP/2 has its pings for that.
+    async fn does_not_read(&self, http2: bool) {
+        if http2 {
+            std::future::pending().await
+        } else {
+            self.stay.overstayed(self.limits.idle + self.limits.handshake).await;
+        }
+    }
+
+    /// Resolves when the connection is to end as soon as nothing is being answered on it.
+    async fn time_to_end(&self, http2: bool, stopping: &mut watch::Receiver<()>) {
+        let old = async {
+            match self.retire_at {
+                // A client of HTTP/2 is told, and what it sends before it knows is still answered. With HTTP/1.1 only an
+                // answer can tell it.
+                Some(at) if http2 => tokio::time::sleep_until(at.into()).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = old => {}
+            // The loop says it once, or is gone.
+            _ = stopping.changed() => tokio::time::sleep(LAST_CALL).await,
         }
     }
 
@@ -172,5 +296,22 @@ fn report_handshake(error: &io::Error) -> Handshake {
             tracing::debug!(%error, "TLS handshake failed");
             Handshake::Failed
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_come_together_do_not_go_together() {
+        let age = Duration::from_secs(300);
+        let mut ends: Vec<Duration> = (1000..1020).map(|number| jitter(age, number)).collect();
+        ends.sort_unstable();
+        assert!(ends[0] >= age.mul_f64(0.9) && ends[19] < age.mul_f64(1.1), "{ends:?}");
+        for pair in ends.windows(2) {
+            assert!(pair[1].saturating_sub(pair[0]) > Duration::from_secs(1), "{ends:?}");
+        }
+        assert_eq!(jitter(Duration::MAX, 17), Duration::MAX, "never");
     }
 }

@@ -5,6 +5,7 @@
 mod admission;
 mod certificates;
 mod command_line;
+mod connections;
 mod corpus;
 mod explain;
 mod faults;

@@ -23,17 +23,17 @@ use tokio_rustls::client::TlsStream;
 use crate::support::{PATIENCE, connect, mk_pair, mk_review, mk_state, mount_secret, rest_of, until};
 
 /// A server on a free port, with its certificate in a folder like a mounted Secret.
-struct Server {
-    address: SocketAddr,
-    state: Arc<AppState>,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) state: Arc<AppState>,
     keeper: Keeper,
     certs: tempfile::TempDir,
-    ca: CertificateDer<'static>,
-    stop: oneshot::Sender<()>,
-    ended: JoinHandle<()>,
+    pub(crate) ca: CertificateDer<'static>,
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) ended: JoinHandle<()>,
 }
 
-async fn start(requests: RequestLimits, connections: ConnectionLimits) -> Server {
+pub(crate) async fn start(requests: RequestLimits, connections: ConnectionLimits) -> Server {
     let certs = tempfile::tempdir().expect("temporary folder");
     let pair = mk_pair(None);
     mount_secret(certs.path(), "1", &pair.leaf_pem, &pair.key_pem);
@@ -54,7 +54,7 @@ async fn start(requests: RequestLimits, connections: ConnectionLimits) -> Server
 
 impl Server {
     /// A finished handshake. `alpn` is what the client offers.
-    async fn connect(&self, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(&self, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
         connect(self.address, &self.ca, alpn).await
     }
 
@@ -63,7 +63,7 @@ impl Server {
         until(line, counted).await;
     }
 
-    async fn post_http1(&self) -> Response<Incoming> {
+    pub(crate) async fn post_http1(&self) -> Response<Incoming> {
         let io = TokioIo::new(self.connect(&[b"http/1.1"]).await.expect("connected"));
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.expect("HTTP/1.1");
         tokio::spawn(connection);
@@ -71,7 +71,7 @@ impl Server {
     }
 }
 
-fn mk_request() -> Request<Full<Bytes>> {
+pub(crate) fn mk_request() -> Request<Full<Bytes>> {
     let body = Full::from(mk_review().to_string());
     let request =
         Request::post("https://localhost/mutate-pod?timeout=10s").header("content-type", "application/json");
@@ -79,7 +79,7 @@ fn mk_request() -> Request<Full<Bytes>> {
 }
 
 /// A request's head that announces more body than follows.
-const HALF_A_REQUEST: &[u8] =
+pub(crate) const HALF_A_REQUEST: &[u8] =
     b"POST /mutate-pod HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"apiV";
 
 #[tokio::test]
@@ -196,18 +196,6 @@ async fn a_slow_body_is_told_and_others_go_on() {
     assert_eq!(server.post_http1().await.status(), StatusCode::OK);
     let rest = rest_of(&mut slow).await;
     assert!(rest.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&rest));
-}
-
-#[tokio::test]
-async fn connections_beyond_the_limit_wait() {
-    let limits = ConnectionLimits { connections: 1, ..ConnectionLimits::default() };
-    let server = start(RequestLimits::default(), limits).await;
-    let first = server.connect(&[]).await.expect("connected");
-    let mut second = Box::pin(server.connect(&[]));
-    let early = tokio::time::timeout(Duration::from_millis(100), &mut second).await;
-    assert!(early.is_err(), "served beyond the limit");
-    drop(first);
-    tokio::time::timeout(PATIENCE, second).await.expect("its turn came").expect("connected");
 }
 
 /// Closes idle connections, lets the request in flight end, takes no new one.

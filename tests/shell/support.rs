@@ -173,6 +173,15 @@ pub(crate) async fn connect(
     ca: &CertificateDer<'static>,
     alpn: &[&[u8]],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_over(TcpStream::connect(address).await?, ca, alpn).await
+}
+
+/// The same over a TCP connection that is there already.
+pub(crate) async fn connect_over(
+    tcp: TcpStream,
+    ca: &CertificateDer<'static>,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(ca.clone()).expect("a CA");
     let mut config = rustls::ClientConfig::builder_with_provider(tls::provider())
@@ -181,7 +190,6 @@ pub(crate) async fn connect(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    let tcp = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").expect("a name");
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }

@@ -1,0 +1,193 @@
+//! Connections that grow old, idle, pile up, or whose client does not read: what is closed, when, and that no request is lost by it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Channel, Either, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use sidecarset::server::RequestLimits;
+use sidecarset::tls::accept::ConnectionLimits;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::client::TlsStream;
+
+use crate::socket::{HALF_A_REQUEST, Server, mk_request, start};
+use crate::support::{PATIENCE, connect_over, mk_review, rest_of, until};
+
+/// Long enough to see that something does not happen; too short only hides a failure.
+const A_WHILE: Duration = Duration::from_millis(100);
+
+async fn start_with(connections: ConnectionLimits) -> Server {
+    start(RequestLimits::default(), connections).await
+}
+
+/// A kept HTTP/1.1 connection.
+async fn keep(stream: TlsStream<TcpStream>) -> SendRequest<Full<Bytes>> {
+    let (sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
+    tokio::spawn(connection);
+    sender
+}
+
+async fn post(sender: &mut SendRequest<Full<Bytes>>) -> Response<Incoming> {
+    sender.ready().await.expect("kept alive");
+    let mut answer = sender.send_request(mk_request()).await.expect("answered");
+    assert_eq!(answer.status(), StatusCode::OK);
+    answer.body_mut().collect().await.expect("whole");
+    answer
+}
+
+fn says_close(answer: &Response<Incoming>) -> bool {
+    answer.headers().get(header::CONNECTION).is_some_and(|value| value == "close")
+}
+
+#[tokio::test]
+async fn an_old_connection_ends_behind_an_answer_that_says_so() {
+    let age = Duration::from_millis(500);
+    let server = start_with(ConnectionLimits { age, ..ConnectionLimits::default() }).await;
+    let mut sender = keep(server.connect(&[b"http/1.1"]).await.expect("connected")).await;
+    let mut answers = 1;
+    while !says_close(&post(&mut sender).await) {
+        answers += 1;
+    }
+    assert!(answers > 1, "a young connection is kept");
+    assert!(sender.ready().await.is_err(), "closed behind that answer");
+}
+
+/// Closing it would race with the next request, and an API server does not repeat that.
+#[tokio::test]
+async fn an_old_connection_that_idles_is_left_alone_and_its_next_request_answered() {
+    let age = Duration::from_millis(1);
+    let server = start_with(ConnectionLimits { age, ..ConnectionLimits::default() }).await;
+    let mut sender = keep(server.connect(&[b"http/1.1"]).await.expect("connected")).await;
+    tokio::time::sleep(A_WHILE).await;
+    assert!(says_close(&post(&mut sender).await));
+}
+
+#[tokio::test]
+async fn an_old_http2_connection_takes_no_new_requests_and_answers_those_it_has() {
+    let age = Duration::from_millis(200);
+    let server = start_with(ConnectionLimits { age, ..ConnectionLimits::default() }).await;
+    let stream = server.connect(&[b"h2"]).await.expect("connected");
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let (mut body_tx, body) = Channel::<Bytes>::new(1);
+    let request = Request::post("https://localhost/mutate-pod?timeout=10s")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Either::Left(body))
+        .expect("a request");
+    let answer = tokio::spawn(sender.send_request(request));
+    until("the request is in flight", || server.state.in_flight() == 1).await;
+    // Until the client knows, its requests are answered.
+    while let Ok(mut other) = sender.send_request(mk_request().map(Either::Right)).await {
+        assert_eq!(other.status(), StatusCode::OK);
+        other.body_mut().collect().await.expect("whole");
+    }
+    assert_eq!(server.state.in_flight(), 1);
+    body_tx.send_data(mk_review().to_string().into()).await.expect("still open");
+    drop(body_tx);
+    let answer = answer.await.expect("no panic").expect("answered");
+    assert_eq!(answer.status(), StatusCode::OK);
+    answer.into_body().collect().await.expect("whole");
+    connection.await.expect("no panic").expect("closed in order");
+}
+
+/// `LAST_CALL`: a handshake that has just ended means that a request is on its way.
+#[tokio::test]
+async fn a_request_that_is_on_its_way_when_the_server_stops_is_answered() {
+    let server = start_with(ConnectionLimits::default()).await;
+    let mut used = keep(server.connect(&[b"http/1.1"]).await.expect("connected")).await;
+    post(&mut used).await;
+    let mut fresh = keep(server.connect(&[b"http/1.1"]).await.expect("connected")).await;
+    server.stop.send(()).expect("still running");
+    until("no new connection is taken", || std::net::TcpStream::connect(server.address).is_err()).await;
+    post(&mut used).await;
+    post(&mut fresh).await;
+    tokio::time::timeout(PATIENCE, server.ended).await.expect("in time").expect("no panic");
+}
+
+#[tokio::test]
+async fn a_connection_too_many_takes_the_place_of_the_one_that_idles_for_longest() {
+    let limits = ConnectionLimits { connections: 2, settled: Duration::ZERO, ..ConnectionLimits::default() };
+    let server = start_with(limits).await;
+    let mut first = server.connect(&[]).await.expect("connected");
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let mut second = keep(server.connect(&[]).await.expect("connected")).await;
+    let mut third = keep(server.connect(&[]).await.expect("connected")).await;
+    assert_eq!(rest_of(&mut first).await, b"");
+    post(&mut third).await;
+    post(&mut second).await;
+    assert_eq!(
+        (server.state.metrics.connections.open.get(), server.state.metrics.connections.made_room.get()),
+        (2, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_request_in_flight_keeps_its_place() {
+    let limits = ConnectionLimits { connections: 1, settled: Duration::ZERO, ..ConnectionLimits::default() };
+    let server = start_with(limits).await;
+    let mut first = server.connect(&[b"http/1.1"]).await.expect("connected");
+    first.write_all(HALF_A_REQUEST).await.expect("sent");
+    until("the request is in flight", || server.state.in_flight() == 1).await;
+    let mut second = Box::pin(server.connect(&[]));
+    assert!(tokio::time::timeout(A_WHILE, &mut second).await.is_err(), "served beyond the limit");
+    assert_eq!(server.state.in_flight(), 1);
+    first.write_all(&[b' '; 100]).await.expect("sent");
+    rest_of(&mut first).await;
+    tokio::time::timeout(PATIENCE, second).await.expect("its turn came").expect("connected");
+}
+
+/// A scanner that opens connection after connection closes only its own.
+#[tokio::test]
+async fn whoever_holds_few_connections_keeps_them_while_another_takes_all_places() {
+    let limits = ConnectionLimits { connections: 20, settled: Duration::ZERO, ..ConnectionLimits::default() };
+    let server = start_with(limits).await;
+    let from = |last| SocketAddr::from((IpAddr::from(Ipv4Addr::new(127, 0, 0, last)), 0));
+    let open = async |last| {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(from(last)).expect("an address of loopback");
+        let tcp = socket.connect(server.address).await.expect("connected");
+        connect_over(tcp, &server.ca, &[b"http/1.1"]).await.expect("a handshake")
+    };
+    let mut api_server = Vec::new();
+    for _ in 0..5 {
+        api_server.push(keep(open(2).await).await);
+    }
+    let mut scanner = Vec::new();
+    for _ in 0..200 {
+        scanner.push(open(3).await);
+    }
+    for sender in &mut api_server {
+        post(sender).await;
+    }
+    assert!(
+        server.state.metrics.connections.made_room.get() >= 180,
+        "{}",
+        server.state.metrics.connections.made_room.get()
+    );
+}
+
+/// Answers pile up on the way to a client that sends and does not read, until the kernel takes no more.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let (idle, handshake) = (Duration::from_millis(100), Duration::from_secs(1));
+    let server = start_with(ConnectionLimits { idle, handshake, ..ConnectionLimits::default() }).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let tcp = socket.connect(server.address).await.expect("connected");
+    let mut stream = connect_over(tcp, &server.ca, &[b"http/1.1"]).await.expect("a handshake");
+    let body = mk_review().to_string();
+    let head = "POST /mutate-pod HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length:";
+    let request = format!("{head} {}\r\n\r\n{body}", body.len());
+    let sent =
+        tokio::time::timeout(PATIENCE, async { while stream.write_all(request.as_bytes()).await.is_ok() {} });
+    sent.await.expect("the connection was closed");
+    until("its place is free", || server.state.metrics.connections.open.get() == 0).await;
+}
