@@ -98,7 +98,8 @@ async fn serve_until_signal(
         let stop = async move { _ = stop_rx.await };
         let app = server::app(Arc::clone(&state));
         let connections = metrics.connections.clone();
-        let serving = accept::serve(listener, tls, app, ConnectionLimits::default(), connections, stop);
+        let limits = ConnectionLimits { age: config.connection_age, ..ConnectionLimits::default() };
+        let serving = accept::serve(listener, tls, app, limits, connections, stop);
         (address, admissions.spawn(serving))
     };
 
