@@ -87,6 +87,14 @@ impl ControlPlane {
         self.run(&["curl", "--silent", "--show-error", "--fail", "--max-time", "5", url])
     }
 
+    /// The same, whatever the HTTP status.
+    ///
+    /// # Errors
+    /// What curl says.
+    pub(crate) fn http_text(&self, url: &str) -> Result<String, String> {
+        self.run(&["curl", "--silent", "--show-error", "--max-time", "5", url])
+    }
+
     /// Waits until `ready` says `Ok`, but not longer than the program lives.
     ///
     /// # Errors
@@ -228,6 +236,12 @@ impl ControlPlane {
             // The controller manager takes the taint `not-ready` away once kwok has made the Node ready.
             if seen.trim() == "True" { Ok(()) } else { Err(format!("node-1: {seen}")) }
         })
+    }
+
+    /// The kubeconfig of another user.
+    #[track_caller]
+    pub(crate) fn kubeconfig_of(&self, user: &str) -> PathBuf {
+        self.authority.kubeconfig(user, None, &self.server).unwrap()
     }
 
     fn client_flag(&self, user: &str, group: Option<&str>) -> Result<String, String> {

@@ -14,6 +14,7 @@
 mod admission;
 mod chain;
 mod changes;
+mod cluster_mode;
 mod control_plane;
 mod events;
 mod harness;

@@ -115,7 +115,7 @@ pub(crate) fn mk_set(name: &str) -> Value {
 
 /// The objects of a file of `manifests/`.
 #[track_caller]
-fn manifest(kubectl: &Kubectl, file: &str) -> Vec<Value> {
+pub(crate) fn manifest(kubectl: &Kubectl, file: &str) -> Vec<Value> {
     let file = format!("--filename={}/manifests/{file}", env!("CARGO_MANIFEST_DIR"));
     let text = kubectl.ok(&["create", "--dry-run=client", "-o", "json", &file]);
     serde_json::Deserializer::from_str(&text).into_iter().collect::<Result<_, _>>().unwrap()

@@ -16,6 +16,9 @@ use crate::poll;
 pub(crate) struct Webhook<'a> {
     plane: &'a ControlPlane,
     name: String,
+    pid: u32,
+    /// Its `/readyz?verbose`.
+    pub(crate) probe: String,
     /// Where its SidecarSets are.
     pub(crate) sidecarsets: PathBuf,
     /// The certificate of the authority that it made for itself.
@@ -37,38 +40,56 @@ impl<'a> Webhook<'a> {
     /// Starts it with what is put into its folder and waits until it is ready.
     #[track_caller]
     pub(crate) fn start_with(plane: &'a ControlPlane, test: &str, fill: impl FnOnce(&Path)) -> Self {
-        let name = format!("webhook_{}", test.replace('-', "_"));
-        let folder = plane.folder.join(&name);
+        let folder = plane.folder.join(format!("webhook_{}", test.replace('-', "_")));
         let sidecarsets = folder.join("sidecarsets");
         fs::create_dir_all(&sidecarsets).unwrap();
         fill(&sidecarsets);
         let ca = folder.join("ca.crt");
-        let command = [
-            env!("CARGO_BIN_EXE_sidecarset").to_owned(),
-            "webhook".to_owned(),
+        let args = [
             format!("--sidecarsets={}", sidecarsets.display()),
-            "--listen=127.0.0.1:0".to_owned(),
-            "--probe-listen=127.0.0.1:0".to_owned(),
             "--cert-host=127.0.0.1".to_owned(),
             format!("--ca-out={}", ca.display()),
+        ];
+        let mut webhook = Self::launch(plane, test, &args, ca);
+        webhook.sidecarsets = sidecarsets;
+        webhook.await_ready();
+        webhook
+    }
+
+    /// Starts it with these arguments besides the usual ones and waits until it listens, which it does before it is ready. `ca` is the
+    /// authority of its certificate.
+    #[track_caller]
+    pub(crate) fn launch(plane: &'a ControlPlane, test: &str, args: &[String], ca: PathBuf) -> Self {
+        let name = format!("webhook_{}", test.replace('-', "_"));
+        let mut command = vec![
+            env!("CARGO_BIN_EXE_sidecarset").to_owned(),
+            "webhook".to_owned(),
+            "--listen=127.0.0.1:0".to_owned(),
+            "--probe-listen=127.0.0.1:0".to_owned(),
             "--shutdown-delay=0s".to_owned(),
         ];
+        command.extend_from_slice(args);
         let pid = plane.supervisor.start(&name, &command).unwrap();
-        let mut webhook = Self { plane, name, sidecarsets, ca, url: String::new() };
-        let mut url = String::new();
+        let (mut url, mut probe) = (String::new(), String::new());
         plane
-            .await_ready(&webhook.name, pid, || {
-                let log = plane.supervisor.log(&webhook.name);
+            .await_ready(&name, pid, || {
+                let log = plane.supervisor.log(&name);
                 let (_, line) = log.rsplit_once("ready: ").ok_or("no line that says so")?;
                 let urls: Vec<&str> =
                     line.split_whitespace().filter(|word| word.starts_with("http")).collect();
-                let [serving, probe] = urls[..] else { return Err(line.to_owned()) };
-                url = serving.to_owned();
-                plane.http_get(probe).map(|_| ())
+                let [serving, probing] = urls[..] else { return Err(line.to_owned()) };
+                (url, probe) = (serving.to_owned(), probing.to_owned());
+                Ok(())
             })
             .unwrap_or_else(|error| panic!("{error}"));
-        webhook.url = url;
-        webhook
+        Self { plane, name, pid, sidecarsets: PathBuf::new(), ca, url, probe }
+    }
+
+    /// Waits until its probe says so.
+    #[track_caller]
+    pub(crate) fn await_ready(&self) {
+        let ready = || self.plane.http_get(&self.probe).map(|_| ());
+        self.plane.await_ready(&self.name, self.pid, ready).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Registers it for Pods in the kubectl's namespace as `manifests/` do, and waits until the API server asks it.

@@ -25,14 +25,24 @@ pub(crate) fn told(error: &dyn Error) -> String {
 
 /// The failure of a watch, for the log and `/readyz?verbose`.
 pub(super) fn describe(kind: WatchedKind, scope: &Scope, error: &watcher::Error) -> String {
-    let status = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status,
-        other => return told(other),
+    let error = match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => error,
+        watcher::Error::WatchError(status) => return of_status(kind, scope, status),
+        other @ watcher::Error::NoResourceVersion => return told(other),
     };
-    let Status { code, message, .. } = &**status;
+    match error {
+        kube::Error::Api(status) => of_status(kind, scope, status),
+        unreadable @ kube::Error::SerdeError(_) => {
+            format!("the answer of the API server cannot be read: {}", told(unreadable))
+        }
+        other => format!("the API server cannot be reached: {}", told(other)),
+    }
+}
+
+fn of_status(kind: WatchedKind, scope: &Scope, status: &Status) -> String {
+    let Status { code, message, .. } = status;
     match (code, kind) {
         (404, WatchedKind::SidecarSet) => {
             "the API server does not know sidecarsets.apps.kruise.io in version v1beta1; \
