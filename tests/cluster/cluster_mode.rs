@@ -103,10 +103,18 @@ fn sets_of_the_cluster_are_injected() {
     let plane = ControlPlane::without_controllers("cluster-mode").unwrap();
     let admin = &plane.kubectl;
     let webhook = launch(&plane, "cluster-mode");
-    until_told(&plane, &webhook, &["[-]watches failed", "namespaces is forbidden", "ClusterRole sidecarset-webhook"]);
+    until_told(
+        &plane,
+        &webhook,
+        &["[-]watches failed", "namespaces is forbidden", "ClusterRole sidecarset-webhook"],
+    );
     plane.namespace(OURS, json!({}));
-    admin.create(&rights());
-    until_told(&plane, &webhook, &["[-]snapshot failed", "install the definition: sidecarset crd |", "Namespace: "]);
+    admin.in_namespace(OURS).create(&rights());
+    until_told(
+        &plane,
+        &webhook,
+        &["[-]snapshot failed", "install the definition: sidecarset crd |", "Namespace: "],
+    );
     install_definition(admin);
     webhook.await_ready();
     until_told(&plane, &webhook, &["SidecarSet: 0 in use", "readyz check passed"]);
@@ -138,7 +146,11 @@ fn an_undecodable_set_stops_no_other(plane: &ControlPlane, webhook: &Webhook<'_>
     let mut bad = mk_shop_set("bad", "x");
     bad["spec"]["containers"][0]["image"] = json!(7);
     plane.kubectl.create(&[bad]);
-    until_told(plane, webhook, &["SidecarSet \"bad\" is left out: spec.containers[0].image", "readyz check passed"]);
+    until_told(
+        plane,
+        webhook,
+        &["SidecarSet \"bad\" is left out: spec.containers[0].image", "readyz check passed"],
+    );
     until_containers(kubectl, &["probe", "uno"]);
     let metrics = plane.http_get(&webhook.probe.replace("/readyz?verbose", "/metrics")).unwrap();
     assert!(metrics.contains("sidecarset_source_undecodable_objects{kind=\"SidecarSet\"} 1"), "{metrics}");
@@ -170,16 +182,19 @@ fn a_set_is_pinned_to_a_revision(plane: &ControlPlane, kubectl: &Kubectl) {
         other => Err(format!("{other:?}")),
     })
     .unwrap();
-    let spec = json!({"$patch": "replace", "containers": [{"name": "eins", "image": "registry.example/agent:0"}]});
-    plane.kubectl.create(&[json!({
+    let spec =
+        json!({"$patch": "replace", "containers": [{"name": "eins", "image": "registry.example/agent:0"}]});
+    plane.kubectl.in_namespace(OURS).create(&[json!({
         "apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 1,
         "metadata": {"name": "first-old", "namespace": OURS, "labels": {"kruise.io/sidecarset-name": "first"}},
         "data": {"spec": spec},
     })]);
     until_containers(kubectl, &["probe", "eins"]);
     plane.kubectl.in_namespace(OURS).ok(&["delete", "controllerrevision", "first-old"]);
-    poll::until("a denial", LIMIT, || containers(kubectl, "probe").map_or(Ok(()), |found| Err(found.join(" "))))
-        .unwrap();
+    poll::until("a denial", LIMIT, || {
+        containers(kubectl, "probe").map_or(Ok(()), |found| Err(found.join(" ")))
+    })
+    .unwrap();
     let unpin = r#"{"spec":{"injectionStrategy":null}}"#;
     plane.kubectl.ok(&["patch", "sidecarset", "first", "--type=merge", "--patch", unpin]);
     until_containers(kubectl, &["probe", "uno"]);
