@@ -24,6 +24,8 @@ mod judge;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod live_namespace;
+#[cfg(test)]
 mod normal_form;
 #[cfg(test)]
 mod rules;
