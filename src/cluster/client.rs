@@ -9,6 +9,10 @@ use kube::{Client, Config};
 /// Time for a connection to the API server. A call goes on to another of its replicas after that.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
+/// Longest silence on a connection that is in use. The quietest call is a watch, which ends after two minutes and carries bookmarks
+/// before; without a limit, a connection that broke without a sign is noticed after a quarter of an hour.
+const READ_TIME: Duration = Duration::from_secs(130);
+
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -52,6 +56,8 @@ pub async fn connect(kubeconfig: Option<&Path>, component: &str) -> Result<Clien
         None => Config::incluster()?,
     };
     config.connect_timeout = Some(CONNECT_TIME);
+    config.read_timeout = Some(READ_TIME);
+    config.reset_reader_on_write = true;
     let agent = format!("sidecarset/{} ({component})", env!("CARGO_PKG_VERSION"));
     if let Ok(agent) = agent.parse() {
         config.headers.push((axum::http::header::USER_AGENT, agent));

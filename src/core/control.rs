@@ -187,7 +187,11 @@ pub fn decide(observed: &Observed<'_>) -> Decisions {
         read_live: Vec::new(),
         look_again: None,
     };
-    let step = if unmet.count > 0 { Step::Wait(unmet) } else { next_step(observed, &views, &decisions.revisions.latest) };
+    let step = if unmet.count > 0 {
+        Step::Wait(unmet)
+    } else {
+        next_step(observed, &views, &decisions.revisions.latest)
+    };
     let verdicts = match &step {
         Step::Wait(_) => None,
         Step::Nothing | Step::Reset(_) => Some(status::rollout(set, &views, None)),
@@ -198,7 +202,8 @@ pub fn decide(observed: &Observed<'_>) -> Decisions {
     });
     decisions.status = status::write(set, counts, &decisions.revisions, verdicts, now.unix);
     if decisions.status.is_some() && !missed.pods.is_empty() {
-        let message = format!("{} Pods lack the sidecars: {}", missed.pods.len(), status::names(&missed.pods));
+        let message =
+            format!("{} Pods lack the sidecars: {}", missed.pods.len(), status::names(&missed.pods));
         decisions.warn("PodsMissedInjection", message);
     }
     match step {
@@ -274,7 +279,12 @@ impl Decisions {
                 not_upgradable.len(),
                 status::names(&not_upgradable)
             );
-            self.events.push(Event { about: About::Set, is_warning: false, reason: "NotUpgradablePods", message });
+            self.events.push(Event {
+                about: About::Set,
+                is_warning: false,
+                reason: "NotUpgradablePods",
+                message,
+            });
         }
         for failure in failures.iter().filter(|failure| failure.is_new) {
             self.events.push(Event {

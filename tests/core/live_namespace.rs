@@ -48,7 +48,8 @@ fn mk_snapshot() -> Snapshot {
     })
 }
 
-const WEB: &str = r#"{"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": "m:1"}]}}"#;
+const WEB: &str =
+    r#"{"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "main", "image": "m:1"}]}}"#;
 
 /// Decision: D-23, D-25.
 #[test]
@@ -60,7 +61,8 @@ fn a_pod_that_is_decided_twice_counts_once() {
     assert_eq!(draw.0.load(Ordering::Relaxed), 0, "nothing was drawn for an answer that nobody gets");
     let labels = [("env".to_owned(), "prod".to_owned())];
     let live_namespace = Some(LiveNamespace::Labels(&labels));
-    let second = admit(&create(), &pod, &snapshot, &Context { draw: &draw, live_namespace, ..CONTEXT }).unwrap();
+    let second =
+        admit(&create(), &pod, &snapshot, &Context { draw: &draw, live_namespace, ..CONTEXT }).unwrap();
     assert_eq!(second.injected.iter().map(|name| &**name).collect::<Vec<_>>(), ["all", "prod"]);
     assert_eq!(draw.0.load(Ordering::Relaxed), 1);
 }
@@ -78,6 +80,7 @@ fn a_namespace_that_does_not_exist_matches_no_selector() {
 /// The labels are asked for only if a set can match the Pod otherwise.
 #[test]
 fn nobody_asks_for_a_namespace_that_cannot_matter() {
-    let pod = PodLook::from_json(r#"{"metadata": {"labels": {"app": "other"}}, "spec": {"containers": []}}"#).unwrap();
+    let pod = PodLook::from_json(r#"{"metadata": {"labels": {"app": "other"}}, "spec": {"containers": []}}"#)
+        .unwrap();
     assert!(admit(&create(), &pod, &mk_snapshot(), &CONTEXT).unwrap().injected.is_empty());
 }

@@ -38,9 +38,7 @@ impl Amount {
         let Some(digits) = text.strip_suffix('%') else { return Self::Invalid };
         let is_whole = digits.parse::<i64>().is_ok();
         match digits.parse::<f64>() {
-            Ok(percent) if percent.is_finite() => {
-                Self::Percent { percent, is_whole, is_all: text == "100%" }
-            }
+            Ok(percent) if percent.is_finite() => Self::Percent { percent, is_whole, is_all: text == "100%" },
             _ => Self::Invalid,
         }
     }

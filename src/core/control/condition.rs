@@ -95,11 +95,8 @@ mod tests {
 
     fn condition(message: &str) -> Upgradable {
         let is_false = message.contains("false");
-        let (status, reason) = if is_false {
-            ("False", "UpdateImmutableField")
-        } else {
-            ("True", "AllSidecarsetUpgradable")
-        };
+        let (status, reason) =
+            if is_false { ("False", "UpdateImmutableField") } else { ("True", "AllSidecarsetUpgradable") };
         Upgradable {
             status: status.into(),
             reason: reason.into(),
@@ -121,10 +118,8 @@ mod tests {
         for (old, set, can, expected) in cases {
             let old = old.map(condition);
             let new = upgradable(old.as_ref(), set, can, None, 7).unwrap();
-            let expected = expected.map(|(message, at)| Upgradable {
-                transition_unix: Some(at),
-                ..condition(message)
-            });
+            let expected =
+                expected.map(|(message, at)| Upgradable { transition_unix: Some(at), ..condition(message) });
             assert_eq!(new, expected, "{set} {can}");
         }
         let broken = Upgradable { message: "not json".into(), ..condition("") };
@@ -132,6 +127,9 @@ mod tests {
         assert!(error.to_string().contains("\"not json\""), "{error}");
         let known = BTreeSet::from(["b".to_owned()]);
         let pruned = upgradable(Some(&condition(r#"{"a":false,"b":true}"#)), "b", true, Some(&known), 7);
-        assert_eq!(pruned.unwrap(), Some(Upgradable { transition_unix: Some(7), ..condition(r#"{"b":true}"#) }));
+        assert_eq!(
+            pruned.unwrap(),
+            Some(Upgradable { transition_unix: Some(7), ..condition(r#"{"b":true}"#) })
+        );
     }
 }

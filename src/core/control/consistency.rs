@@ -99,9 +99,9 @@ pub(super) fn is_ready(set: &SetFacts, pod: &PodFacts) -> bool {
     pod.phase == Phase::Running
         && pod.is_ready
         && !pod.is_terminating
-        && set.hot_pairs().all(|(sidecar, pair)| {
-            pair.empty_image.is_empty() || hot::is_other_empty(pod, sidecar, pair)
-        })
+        && set
+            .hot_pairs()
+            .all(|(sidecar, pair)| pair.empty_image.is_empty() || hot::is_other_empty(pod, sidecar, pair))
 }
 
 /// What can be done with a Pod that is not updated.
@@ -134,9 +134,9 @@ pub(super) fn upgradability(set: &SetFacts, pod: &PodFacts, before: &Before) -> 
 ///
 /// Rules: C-UPD-26, C-BUG-12.
 fn native_images_agree(set: &SetFacts, pod: &PodFacts) -> bool {
-    set.native_sidecars.iter().all(|(name, image)| {
-        pod.container(name).is_none_or(|container| *container.image == **image)
-    })
+    set.native_sidecars
+        .iter()
+        .all(|(name, image)| pod.container(name).is_none_or(|container| *container.image == **image))
 }
 
 #[cfg(test)]

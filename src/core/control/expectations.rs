@@ -79,7 +79,8 @@ impl Expectations {
             return unmet;
         }
         for pod in matched {
-            let Some(expected) = self.by_uid.get(&*pod.uid).filter(|expected| !expected.is_met_by(pod)) else {
+            let Some(expected) = self.by_uid.get(&*pod.uid).filter(|expected| !expected.is_met_by(pod))
+            else {
                 continue;
             };
             unmet.count += 1;

@@ -40,7 +40,12 @@ fn is_empty(pod: &PodFacts, name: &str, pair: &HotPair) -> bool {
 /// The container that gets the new image, and the one that is kept.
 ///
 /// Rule: C-HOTC-4.
-fn target_and_kept<'s>(pod: &PodFacts, before: &Before, sidecar: &Sidecar, pair: &'s HotPair) -> (&'s str, &'s str) {
+fn target_and_kept<'s>(
+    pod: &PodFacts,
+    before: &Before,
+    sidecar: &Sidecar,
+    pair: &'s HotPair,
+) -> (&'s str, &'s str) {
     let [one, two] = &pair.names;
     if pod.image(one) == Some(&pair.empty_image) {
         return (one, two);

@@ -113,8 +113,7 @@ mod tests {
     #[test]
     fn equal_values_are_one_and_go_when_nobody_uses_them() {
         let mut interner = Interner::default();
-        let (one, two) =
-            (interner.pairs([("b", "1"), ("a", "2")]), interner.pairs([("a", "2"), ("b", "1")]));
+        let (one, two) = (interner.pairs([("b", "1"), ("a", "2")]), interner.pairs([("a", "2"), ("b", "1")]));
         assert!(Arc::ptr_eq(&one, &two));
         assert_eq!(interner.len(), 5);
         drop(one);

@@ -72,7 +72,11 @@ pub fn matches(set: &SetFacts, pod: &PodFacts, namespaces: &Namespaces) -> bool 
 /// The matched Pods by namespace and name; nothing depends on the order of `pods`.
 ///
 /// Rules: C-MATCH-6, C-MATCH-8, C-RUST-4, C-RUST-11. Decision: D-31.
-pub(super) fn matched<'p>(set: &SetFacts, pods: &[&'p PodFacts], namespaces: &Namespaces) -> Vec<&'p PodFacts> {
+pub(super) fn matched<'p>(
+    set: &SetFacts,
+    pods: &[&'p PodFacts],
+    namespaces: &Namespaces,
+) -> Vec<&'p PodFacts> {
     let mut matched: Vec<&PodFacts> =
         pods.iter().copied().filter(|pod| matches(set, pod, namespaces)).collect();
     matched.sort_by(|a, b| a.key().cmp(&b.key()));

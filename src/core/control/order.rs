@@ -2,7 +2,7 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use super::pod::{Phase, PodFacts, Place, StatusFact};
+use super::pod::{Phase, Place, PodFacts, StatusFact};
 use super::scatter;
 use super::set::{Priority, SetFacts};
 use crate::selector::Labels;
@@ -11,7 +11,11 @@ use crate::selector::Labels;
 /// sorted by namespace and name; the result does not depend on the order of `waiting`.
 ///
 /// Rules: C-SORT-1, C-UPD-5, C-SORT-11. Decision: D-31.
-pub(super) fn sort<'p>(set: &SetFacts, waiting: Vec<&'p PodFacts>, matched: &[&PodFacts]) -> Vec<&'p PodFacts> {
+pub(super) fn sort<'p>(
+    set: &SetFacts,
+    waiting: Vec<&'p PodFacts>,
+    matched: &[&PodFacts],
+) -> Vec<&'p PodFacts> {
     let mut waiting = waiting;
     waiting.sort_by(|a, b| by_default(a, b));
     match &set.update.priority {
@@ -49,7 +53,8 @@ fn by_default(a: &PodFacts, b: &PodFacts) -> Ordering {
         (time.is_some(), Reverse(time.unwrap_or_default()))
     }
     let rank = |pod: &PodFacts| {
-        let phase = if matches!(pod.phase, Phase::Unknown | Phase::Running) { pod.phase } else { Phase::Pending };
+        let phase =
+            if matches!(pod.phase, Phase::Unknown | Phase::Running) { pod.phase } else { Phase::Pending };
         let since = if pod.is_ready { pod.ready_since_unix } else { None };
         (
             (pod.node.is_some(), phase, pod.is_ready),

@@ -268,7 +268,10 @@ impl PodFacts {
 
     /// The sets that the Pod names as injected, split as they stand. Rule: C-MATCH-4.
     pub fn injected_sets(&self) -> impl Iterator<Item = &str> {
-        self.annotation(keys::INJECTED_LIST).filter(|list| !list.is_empty()).into_iter().flat_map(|list| list.split(','))
+        self.annotation(keys::INJECTED_LIST)
+            .filter(|list| !list.is_empty())
+            .into_iter()
+            .flat_map(|list| list.split(','))
     }
 
     /// Neither ended nor being deleted. Rule: C-MATCH-3.

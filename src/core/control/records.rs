@@ -191,13 +191,14 @@ mod tests {
     #[test]
     fn maps_of_hashes_are_read_and_renewed() {
         let legacy = (r#"{"test-sidecarset":"aaa"}"#, r#"{"test-sidecarset":"without-image-aaa"}"#);
-        let records = (
-            r#"{"test-sidecarset":{"hash":"aaa"}}"#,
-            r#"{"test-sidecarset":{"hash":"without-image-aaa"}}"#,
-        );
+        let records =
+            (r#"{"test-sidecarset":{"hash":"aaa"}}"#, r#"{"test-sidecarset":{"hash":"without-image-aaa"}}"#);
         for ((full, without), is_rewritten) in [(records, false), (legacy, true)] {
             let (full, without) = (read(full), read(without));
-            assert_eq!((full.hash("test-sidecarset"), without.hash("test-sidecarset")), ("aaa", "without-image-aaa"));
+            assert_eq!(
+                (full.hash("test-sidecarset"), without.hash("test-sidecarset")),
+                ("aaa", "without-image-aaa")
+            );
             let (full, rewritten) = renew(&full, &without, &NEW, 0);
             assert_eq!(read(&full).hash("test-sidecarset"), "bbb");
             assert_eq!(rewritten.is_some(), is_rewritten);

@@ -16,7 +16,8 @@ use crate::api::types::SPEC_V1BETA1;
 use crate::hash;
 
 /// The members of a spec that a revision holds, sorted. Rule: C-REV-5.
-const MEMBERS: [&str; 5] = ["containers", "imagePullSecrets", "initContainers", "patchPodMetadata", "volumes"];
+const MEMBERS: [&str; 5] =
+    ["containers", "imagePullSecrets", "initContainers", "patchPodMetadata", "volumes"];
 /// Longest part of the set's name in that of a revision, in bytes. Rule: C-REV-8.
 const LONGEST_NAME: usize = 223;
 /// How many revisions are kept if the set says nothing. Rule: C-REV-18.
@@ -70,9 +71,10 @@ fn write_number(out: &mut String, number: f64) {
 /// 32-bit FNV-1 of data and collision count, in the alphabet of the hashes. Rule: C-REV-7.
 fn hash_string(data: &str, collisions: i64) -> String {
     let count = collisions.to_string();
-    let hash = data.bytes().chain(count.bytes()).fold(2_166_136_261_u32, |hash, byte| {
-        hash.wrapping_mul(16_777_619) ^ u32::from(byte)
-    });
+    let hash = data
+        .bytes()
+        .chain(count.bytes())
+        .fold(2_166_136_261_u32, |hash, byte| hash.wrapping_mul(16_777_619) ^ u32::from(byte));
     hash.to_string().bytes().map(|digit| hash::safe_digit(digit - b'0')).collect()
 }
 
@@ -234,7 +236,10 @@ pub(super) fn plan(
         None => {
             let (name, existing) = candidate.free_name(set, revisions, &mut collision_count);
             if existing.is_none() {
-                writes.push(RevisionWrite::Create { name: name.clone(), body: candidate.body(set, &name, namespace) });
+                writes.push(RevisionWrite::Create {
+                    name: name.clone(),
+                    body: candidate.body(set, &name, namespace),
+                });
             }
             (name, existing)
         }

@@ -27,7 +27,8 @@ pub(super) fn spread<'p>(
         return terms.iter().fold(waiting, |order, term| by_term(term, order, matched));
     }
     let count = |term: &ScatterTerm| waiting.iter().filter(|pod| has(pod, term)).count();
-    let mut counted: Vec<_> = terms.iter().map(|term| (count(term), term)).filter(|(count, _)| *count > 0).collect();
+    let mut counted: Vec<_> =
+        terms.iter().map(|term| (count(term), term)).filter(|(count, _)| *count > 0).collect();
     counted.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     counted.into_iter().fold(waiting, |order, (_, term)| by_term(term, order, matched))
 }
@@ -68,7 +69,8 @@ impl Groups {
 
 /// Rules: C-SORT-8, C-SORT-9, C-SORT-10.
 fn by_term<'p>(term: &ScatterTerm, order: Vec<&'p PodFacts>, matched: &[&PodFacts]) -> Vec<&'p PodFacts> {
-    let (matching, others): (VecDeque<_>, VecDeque<_>) = order.iter().copied().partition(|pod| has(pod, term));
+    let (matching, others): (VecDeque<_>, VecDeque<_>) =
+        order.iter().copied().partition(|pod| has(pod, term));
     if matching.len() <= 1 || others.len() <= 1 {
         return order;
     }

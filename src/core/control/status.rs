@@ -49,7 +49,9 @@ fn verdict(is_true: bool, reason: &'static str, message: impl Into<String>) -> V
 pub(super) fn rollout(set: &SetFacts, views: &[PodView<'_>], round: Option<&Round<'_>>) -> Verdict {
     let [matched, updated, _, updated_ready] = counts(views);
     if let Some(operator) = broken_operator(set) {
-        let message = format!("a selector has the unknown operator \"{operator}\" and selects nothing; use In, NotIn, Exists or DoesNotExist");
+        let message = format!(
+            "a selector has the unknown operator \"{operator}\" and selects nothing; use In, NotIn, Exists or DoesNotExist"
+        );
         return verdict(false, "InvalidSelector", message);
     }
     if updated == matched && updated_ready == matched {
@@ -83,7 +85,11 @@ fn blocked(set: &SetFacts, round: &Round<'_>, down: &[&PodFacts], progress: &str
             .map(|failure| format!("{}/{}: {}", failure.pod.namespace, failure.pod.name, failure.error))
             .collect();
         let count = round.failures.len();
-        return verdict(false, "WriteFailed", format!("{progress}; {count} Pods cannot be written: {}", texts.join("; ")));
+        return verdict(
+            false,
+            "WriteFailed",
+            format!("{progress}; {count} Pods cannot be written: {}", texts.join("; ")),
+        );
     }
     if round.over_budget > 0 && down.is_empty() {
         let message = format!("{progress}; updateStrategy.maxUnavailable allows no ready Pod to be updated");
@@ -93,7 +99,8 @@ fn blocked(set: &SetFacts, round: &Round<'_>, down: &[&PodFacts], progress: &str
         return verdict(false, "WaitingForPods", format!("{progress}; waits for {}", names(down)));
     }
     if round.inconsistent > 0 {
-        let message = format!("{progress}; {} Pods have not started their last image yet", round.inconsistent);
+        let message =
+            format!("{progress}; {} Pods have not started their last image yet", round.inconsistent);
         return verdict(false, "WaitingForPods", message);
     }
     if !round.not_upgradable.is_empty() {
@@ -121,7 +128,10 @@ pub(super) fn injection(missed: &Missed<'_>) -> Verdict {
         return verdict(true, "AllPodsInjected", "no Pod that the set selects lacks its sidecars");
     }
     let count = missed.pods.len();
-    let message = format!("{count} Pods lack the sidecars and get them when they are made again: {}", names(&missed.pods));
+    let message = format!(
+        "{count} Pods lack the sidecars and get them when they are made again: {}",
+        names(&missed.pods)
+    );
     verdict(false, "PodsMissedInjection", message)
 }
 

@@ -79,7 +79,11 @@ fn mains(pod: &PodFacts) -> impl Iterator<Item = &ContainerFact> {
 /// Whether all of these containers have ended, and well if asked for.
 ///
 /// Rule: C-TERM-4.
-fn are_ended<'p>(pod: &PodFacts, containers: impl IntoIterator<Item = &'p ContainerFact>, well: bool) -> bool {
+fn are_ended<'p>(
+    pod: &PodFacts,
+    containers: impl IntoIterator<Item = &'p ContainerFact>,
+    well: bool,
+) -> bool {
     let is_ended = |status: &StatusFact| match status.state {
         State::Terminated(code) => !well || code == 0,
         State::Waiting | State::Running => false,
@@ -192,9 +196,7 @@ fn recreate(pod: &PodFacts, group: &[&ContainerFact], requests: Requests<'_>, su
         return vec![Action::Tell(Event { is_warning: true, ..event(pod, message) })];
     };
     let base = format!("sidecar-termination-{}{suffix}", pod.uid);
-    let of_group = |request: &&Request| {
-        request.name == base || numbered(&request.name, &base).is_some()
-    };
+    let of_group = |request: &&Request| request.name == base || numbered(&request.name, &base).is_some();
     let earlier: Vec<&Request> = requests.iter().filter(of_group).collect();
     if earlier.iter().any(|request| !request.is_finished) {
         return Vec::new();

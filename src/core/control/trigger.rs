@@ -30,9 +30,8 @@ pub fn after_pod(set: &SetFacts, old: Option<&PodFacts>, new: Option<&PodFacts>)
         return None;
     }
     let only_status = PodFacts { statuses: old.statuses.clone(), ..same_version };
-    let consistent = |pod| {
-        is_consistent(pod, &Before::read(&set.name, pod), set.targets.iter().map(String::as_str))
-    };
+    let consistent =
+        |pod| is_consistent(pod, &Before::read(&set.name, pod), set.targets.iter().map(String::as_str));
     let settles = *old == only_status && consistent(old) != consistent(new);
     Some(if settles { SETTLING } else { Duration::ZERO })
 }

@@ -119,10 +119,8 @@ pub(super) fn upgrade(
         }
     }
     patch_metadata(set, pod, &mut change)?;
-    let record =
-        NewRecord { set: &set.name, hash: &set.hash, sidecar_list: &set.sidecar_list, revision };
-    let (full, without_image) =
-        records::renew(&pod.records, &pod.records_without_image, &record, now_unix);
+    let record = NewRecord { set: &set.name, hash: &set.hash, sidecar_list: &set.sidecar_list, revision };
+    let (full, without_image) = records::renew(&pod.records, &pod.records_without_image, &record, now_unix);
     change.annotations.insert(keys::HASH.to_owned(), full);
     if let Some(without_image) = without_image {
         change.annotations.insert(keys::HASH_WITHOUT_IMAGE.to_owned(), without_image);
@@ -173,7 +171,8 @@ fn in_place_state(
     let mut state = Map::new();
     state.insert("revision".to_owned(), set.hash.as_str().into());
     state.insert("updateTimestamp".to_owned(), time.into());
-    let mut last = old.as_ref().and_then(|old| old["lastContainerStatuses"].as_object()).cloned().unwrap_or_default();
+    let mut last =
+        old.as_ref().and_then(|old| old["lastContainerStatuses"].as_object()).cloned().unwrap_or_default();
     for (name, status) in changed {
         let image_id = status.map(|status| &*status.image_id).filter(|id| !id.is_empty());
         last.insert((*name).to_owned(), image_id.map_or_else(|| json!({}), |id| json!({"imageID": id})));

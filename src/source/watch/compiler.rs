@@ -8,6 +8,7 @@ use sidecarset_core::compile::CompiledSet;
 use sidecarset_core::snapshot::{CompiledSets, Namespaces, Snapshot, UnlistedNamespaces};
 use sidecarset_core::validation::StoredSets;
 
+use super::store::guarded;
 use super::world::{Changes, Form, KeptSet, RevisionIndex};
 use crate::source::stored::{StoredCluster, StoredRevision};
 
@@ -100,12 +101,17 @@ impl Compiler {
             let meant = form.meant(set.name(), &index);
             let known = before.remove(set.name()).filter(|known| known.is_made_of(set, &meant));
             any |= known.is_none();
-            let pinned = known.unwrap_or_else(|| PinnedSet {
+            let compile = || PinnedSet {
                 kept: Arc::clone(set),
                 compiled: Arc::new(form.compile(&meant)),
-                revisions: meant.into_iter().map(Arc::clone).collect(),
-            });
-            self.pinned.insert(set.name().into(), pinned);
+                revisions: meant.iter().map(|revision| Arc::clone(revision)).collect(),
+            };
+            match known.map_or_else(|| guarded(compile), Ok) {
+                Ok(pinned) => _ = self.pinned.insert(set.name().into(), pinned),
+                Err(reason) => {
+                    tracing::error!(sidecarset.name = set.name(), reason, "a SidecarSet is left out")
+                }
+            }
         }
         any
     }

@@ -147,7 +147,7 @@ fn judge<K: Resource, T: Clone + PartialEq>(
         return (name.into(), known.clone());
     }
     let known = known.and_then(|known| known.kept.as_ref().ok());
-    let kept = match keep(object, known) {
+    let kept = match guarded(|| keep(object, known)).and_then(|kept| kept) {
         // One value for what is equal: the comparison of lists is cheap then.
         Ok(value) => Ok(known.filter(|known| **known == value).cloned().unwrap_or(value)),
         Err(reason) => {
@@ -160,6 +160,16 @@ fn judge<K: Resource, T: Clone + PartialEq>(
         }
     };
     (name.into(), Entry { resource_version, kept })
+}
+
+/// What `work` gives, or a text if it panicked: a defect that one object brings to light must not hide the others.
+///
+/// # Errors
+///
+/// It panicked; the panic hook has logged where.
+pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let told = |_| "a defect in sidecarset; its log says where".to_owned();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(told)
 }
 
 fn name_of(object: &impl Resource) -> &str {
@@ -279,6 +289,13 @@ mod tests {
             .list(&[("a", "1", "10"), ("bad", "2", "x"), ("c", "3", "30")])
             .assert(&[("a", 10), ("c", 30)], false);
         assert_eq!(world.asked.get(), 3, "each version is judged, and logged, once");
+        world.store.handle(Event::Apply(mk("d", "4", "z")), |_, _| panic!("a defect"));
+        assert!(
+            refused(&world)
+                .iter()
+                .any(|(name, reason)| name == "d" && reason.contains("a defect in sidecarset"))
+        );
+        world.handle(Event::Delete(mk("d", "5", "z"))).assert(&[("a", 10), ("c", 30)], false);
         world.apply("a", "4", "y").assert(&[("c", 30)], true);
         assert_eq!(refused(&world).len(), 2);
         world.apply("bad", "5", "20").assert(&[("bad", 20), ("c", 30)], true);

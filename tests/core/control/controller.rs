@@ -100,7 +100,8 @@ impl Controller {
                 None => old.iter().for_each(|old| expectations.forget(&old.uid)),
             }
         }
-        let sets: Vec<String> = trigger::sets_of(old.as_ref(), new.as_ref()).into_iter().map(str::to_owned).collect();
+        let sets: Vec<String> =
+            trigger::sets_of(old.as_ref(), new.as_ref()).into_iter().map(str::to_owned).collect();
         for name in sets {
             let Some(set) = cluster.sets.get(&name).map(facts) else { continue };
             if let Some(delay) = trigger::after_pod(&set, old.as_ref(), new.as_ref()) {
@@ -134,8 +135,12 @@ impl Controller {
 
     /// Looks at every set that is due.
     pub(crate) fn run_due(&mut self, cluster: &mut Cluster) {
-        let due: Vec<String> =
-            self.queue.iter().filter(|(_, due)| **due <= cluster.now_ms).map(|(name, _)| name.clone()).collect();
+        let due: Vec<String> = self
+            .queue
+            .iter()
+            .filter(|(_, due)| **due <= cluster.now_ms)
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in due {
             self.queue.remove(&name);
             self.look(cluster, &name);
@@ -146,8 +151,11 @@ impl Controller {
     pub(crate) fn decide(&self, cluster: &Cluster, name: &str) -> Option<(SetFacts, Decisions)> {
         let set = facts(cluster.sets.get(name)?);
         let pods: Vec<&PodFacts> = self.seen.values().collect();
-        let revisions: Vec<RevisionFacts> =
-            cluster.revisions.values().map(|text| RevisionFacts::from_json(text).expect("a revision")).collect();
+        let revisions: Vec<RevisionFacts> = cluster
+            .revisions
+            .values()
+            .map(|text| RevisionFacts::from_json(text).expect("a revision"))
+            .collect();
         let known_sets: BTreeSet<String> = cluster.sets.keys().cloned().collect();
         let none = BTreeSet::new();
         let back_offs: BackOffs = self
@@ -182,7 +190,8 @@ impl Controller {
     fn look(&mut self, cluster: &mut Cluster, name: &str) {
         let Some((set, decisions)) = self.decide(cluster, name) else { return };
         self.looks += 1;
-        let Decisions { revisions, status, pods, evictions, events, failures, read_live, look_again } = decisions;
+        let Decisions { revisions, status, pods, evictions, events, failures, read_live, look_again } =
+            decisions;
         assert!(evictions.is_empty(), "no set of these tests asks for repair");
         for write in revisions.writes {
             match write {
@@ -235,7 +244,9 @@ impl Controller {
         }
         match kind {
             PodWriteKind::MarkNotUpgradable => {}
-            PodWriteKind::Reset => self.tell("sidecarset-controller", &set.name, &reset_event(&set.name, pod, Ok(()))),
+            PodWriteKind::Reset => {
+                self.tell("sidecarset-controller", &set.name, &reset_event(&set.name, pod, Ok(())))
+            }
             PodWriteKind::Upgrade => {
                 if takes_down {
                     self.taken_down.push((set.name.clone(), pod));

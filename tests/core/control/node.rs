@@ -122,7 +122,8 @@ impl Kubelet {
             return;
         };
         let is_ours = ["node-1", "node-vk"].contains(&text(&pod, &["spec", "nodeName"]));
-        if !is_ours || self.setting(key, "freeze") == true || !pod["metadata"]["deletionTimestamp"].is_null() {
+        if !is_ours || self.setting(key, "freeze") == true || !pod["metadata"]["deletionTimestamp"].is_null()
+        {
             return;
         }
         let uid = text(&pod, &["metadata", "uid"]).to_owned();

@@ -75,7 +75,9 @@ fn judge(scenario: &Value) -> Vec<String> {
             judge("moves", &wanted_moves, &moves(&observed), &mut problems);
         }
         if !is_free("order") {
-            problems.extend(judge_orders(&scenario["orders"][index], &orders).map(|text| format!("step {index} {text}")));
+            problems.extend(
+                judge_orders(&scenario["orders"][index], &orders).map(|text| format!("step {index} {text}")),
+            );
         }
     }
     problems
@@ -104,7 +106,8 @@ fn deviations_at(scenario: &Value, step: usize) -> Vec<&Value> {
 /// The full state after every step: observations laid over each other, deviations put in.
 fn expected_states(scenario: &Value) -> Vec<Value> {
     let observations = scenario["observations"].as_array().expect("observations");
-    let mut state = json!({"sidecarSets": {}, "pods": {}, "revisions": {}, "recreateRequests": {}, "events": {}});
+    let mut state =
+        json!({"sidecarSets": {}, "pods": {}, "revisions": {}, "recreateRequests": {}, "events": {}});
     let mut states = Vec::new();
     for (index, observation) in observations.iter().enumerate() {
         for (kind, objects) in observation.as_object().expect("an object") {

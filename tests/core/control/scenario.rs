@@ -41,7 +41,9 @@ impl Run {
         let operations = steps.flat_map(|step| step["do"].as_array().into_iter().flatten());
         let sets = operations.filter(|operation| operation["object"]["kind"] == "SidecarSet");
         let mut run = Self {
-            sets: sets.map(|operation| text(&operation["object"], &["metadata", "name"]).to_owned()).collect(),
+            sets: sets
+                .map(|operation| text(&operation["object"], &["metadata", "name"]).to_owned())
+                .collect(),
             ..Self::default()
         };
         run.controller.terminates = scenario["gate"] == "SidecarTerminator";
@@ -116,7 +118,8 @@ impl Run {
         let hashed: Vec<&String> =
             self.sets.iter().filter(|set| record_hash(old, set) != record_hash(new, set)).collect();
         if !hashed.is_empty() || before != after {
-            let sets = if hashed.is_empty() { vec!["-".to_owned()] } else { hashed.into_iter().cloned().collect() };
+            let sets =
+                if hashed.is_empty() { vec!["-".to_owned()] } else { hashed.into_iter().cloned().collect() };
             for set in sets {
                 self.orders.updated.entry(set).or_default().push(key.to_owned());
             }
@@ -337,11 +340,13 @@ fn observed_annotations(annotations: &Value) -> Map<String, Value> {
         .map(|(key, value)| (key.clone(), normal_text(value.as_str().unwrap_or_default()).into()))
         .collect();
     let number = |value: &Value| value.as_str()?.parse::<u64>().ok().filter(|number| *number > 1);
-    let is_version = |key: &str| key.starts_with(keys::VERSION_PREFIX) || key.starts_with(keys::VERSION_ALT_PREFIX);
+    let is_version =
+        |key: &str| key.starts_with(keys::VERSION_PREFIX) || key.starts_with(keys::VERSION_ALT_PREFIX);
     let numbers: BTreeSet<u64> =
         map.iter().filter(|(key, _)| is_version(key)).filter_map(|(_, value)| number(value)).collect();
     for (_, value) in map.iter_mut().filter(|(key, _)| is_version(key)) {
-        if let Some(index) = number(value).and_then(|found| numbers.iter().position(|known| *known == found)) {
+        if let Some(index) = number(value).and_then(|found| numbers.iter().position(|known| *known == found))
+        {
             *value = format!("rv{}", index + 1).into();
         }
     }
