@@ -17,7 +17,7 @@ use tracing::level_filters::LevelFilter;
 use crate::cli::args::{ClusterArgs, WebhookArgs};
 use crate::cluster::identity::Identity;
 use crate::telemetry::LogFormat;
-use layers::{Layers, Problem};
+use layers::{Layers, Problem, Settings};
 
 /// Everything that `sidecarset webhook` needs to know.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ pub struct ServeConfig {
     pub client_ca: Option<PathBuf>,
     /// Age at which a connection ends with its next answer.
     pub connection_age: Duration,
-    /// Whether /debug is served.
-    pub debug_endpoints: bool,
+    /// What /debug/config tells; `None` if /debug is not served.
+    pub debug: Option<String>,
     /// Requests that are answered at a time.
     pub max_in_flight: usize,
     /// How long to go on serving after the first signal.
@@ -111,10 +111,10 @@ impl ServeConfig {
         let about_good =
             |problem: &Problem| !problem.settings.iter().any(|name| bad.iter().any(|b| b == name));
         problems.extend(checks::find(&args, &settings).into_iter().filter(about_good).map(|p| p.text));
-        if problems.is_empty() { Ok(Self::from_args(args)) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self::from_args(args, &settings)) } else { Err(problems) }
     }
 
-    fn from_args(args: WebhookArgs) -> Self {
+    fn from_args(args: WebhookArgs, settings: &Settings) -> Self {
         let WebhookArgs {
             config: _,
             print_config: _,
@@ -153,7 +153,7 @@ impl ServeConfig {
             certificate,
             client_ca,
             connection_age,
-            debug_endpoints,
+            debug: debug_endpoints.then(|| print::as_yaml(settings)),
             max_in_flight,
             shutdown_delay,
             log_format,

@@ -64,6 +64,8 @@ pub struct Metrics {
     pub certificate_expiry: Gauge<f64, AtomicU64>,
     /// Reloads of the serving certificate that failed; the last good pair stayed.
     pub certificate_reload_failures: Counter,
+    /// 1 if `/readyz` answers 200, else 0; looked at when it is scraped.
+    pub ready: Gauge,
     /// Log lines that were lost because the reader of our log was too slow.
     pub log_lines_dropped: Counter,
     /// Connections of the admission port.
@@ -100,6 +102,7 @@ impl Metrics {
             source_last_success: Gauge::default(),
             certificate_expiry: Gauge::default(),
             certificate_reload_failures: Counter::default(),
+            ready: Gauge::default(),
             log_lines_dropped: Counter::default(),
             connections: ConnectionCounts::default(),
             events: EventCounts::default(),
@@ -147,6 +150,7 @@ impl Metrics {
     }
 
     fn register_state(&self, r: &mut Registrar) {
+        r.register("ready", "Whether /readyz answers 200", self.ready.clone());
         r.register("sidecarsets", "SidecarSets in the Snapshot", self.sidecarsets.clone());
         r.register(
             "source_reload_failures",

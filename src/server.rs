@@ -1,6 +1,7 @@
 //! The HTTP side: `app(state)` answers the API server, [`probes::app`] the kubelet and Prometheus.
 
 pub mod convert;
+pub mod debug;
 mod intake;
 pub mod pod;
 pub mod probes;

@@ -103,7 +103,10 @@ async fn serve_until_signal(
         (address, admissions.spawn(serving))
     };
 
-    let probe_app = probes::app(state, checks);
+    let mut probe_app = probes::app(Arc::clone(&state), checks);
+    if let Some(configuration) = config.debug {
+        probe_app = probe_app.merge(server::debug::routes(state, configuration));
+    }
     tokio::spawn(async move { axum::serve(probe_listener, probe_app).await });
     announce(&config.certificate, address, probe_address);
 

@@ -20,6 +20,21 @@ pub(crate) struct Index {
     residue: Vec<u32>,
 }
 
+/// The shape of the index: what an admission pays depends on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IndexStatistics {
+    /// Label values that sets hang under.
+    pub label_values: usize,
+    /// Label keys that sets hang under because they only ask for the key.
+    pub label_keys: usize,
+    /// Namespaces that sets hang under.
+    pub namespaces: usize,
+    /// Most sets under one of these anchors.
+    pub largest: usize,
+    /// Sets that hang under none, so that every Pod tries them.
+    pub residue: usize,
+}
+
 #[derive(Debug, Default)]
 struct LabelAnchors {
     values: FxHashMap<Box<str>, Vec<u32>>,
@@ -63,6 +78,20 @@ impl Index {
             }
         }
         index
+    }
+
+    /// How many sets hang under which kind of anchor.
+    pub(crate) fn statistics(&self) -> IndexStatistics {
+        let values = || self.labels.values().flat_map(|anchors| anchors.values.values());
+        let lists = values().chain(self.labels.values().map(|anchors| &anchors.exists));
+        let largest = lists.chain(self.namespaces.values()).map(Vec::len).max();
+        IndexStatistics {
+            label_values: values().count(),
+            label_keys: self.labels.values().filter(|anchors| !anchors.exists.is_empty()).count(),
+            namespaces: self.namespaces.len(),
+            largest: largest.unwrap_or_default(),
+            residue: self.residue.len(),
+        }
     }
 
     /// Positions of the sets that may match, ascending, each once.
@@ -178,6 +207,8 @@ mod tests {
         assert_eq!(candidates(&index, "other", &json!({"tier": "x"})), [1, 4]);
         assert_eq!(candidates(&index, "other", &json!({"app": "b", "some": ""})), [3, 4, 5]);
         assert_eq!(index.candidates("other", None), [4]);
+        let shape = IndexStatistics { label_values: 4, label_keys: 1, namespaces: 1, largest: 1, residue: 1 };
+        assert_eq!(index.statistics(), shape);
     }
 
     /// Rule: I-MATCH-8.

@@ -11,6 +11,7 @@ use crate::compile::CompiledSet;
 use crate::index::Index;
 use crate::revision::Revisions;
 
+pub use crate::index::IndexStatistics;
 pub use crate::source::SidecarSet;
 
 /// What a Snapshot says about a namespace that it does not list.
@@ -150,6 +151,18 @@ impl Snapshot {
     #[must_use]
     pub(crate) fn index(&self) -> &Index {
         &self.sets.index
+    }
+
+    /// The shape of the index.
+    #[must_use]
+    pub fn index_statistics(&self) -> IndexStatistics {
+        self.index.statistics()
+    }
+
+    /// Number of namespaces that are listed.
+    #[must_use]
+    pub fn namespace_count(&self) -> usize {
+        self.namespaces.len()
     }
 
     /// What is known about a namespace.

@@ -43,6 +43,10 @@ impl Health {
     }
 }
 
+/// For people who mistype, and for those who wonder where /debug is.
+const NOTHING_HERE: &str = "served here: /healthz, /readyz, /readyz?verbose, /metrics, and with --debug-endpoints \
+                            /debug/config and /debug/snapshot";
+
 struct ProbeState {
     app: Arc<AppState>,
     checks: Vec<Check>,
@@ -60,7 +64,7 @@ pub fn app(state: Arc<AppState>, checks: Vec<Check>) -> Router {
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .fallback(async || Failure::not_found("served here: /healthz, /readyz, /readyz?verbose, /metrics"))
+        .fallback(async || Failure::not_found(NOTHING_HERE))
         .with_state(Arc::new(ProbeState { app: state, checks: all }))
 }
 
@@ -91,6 +95,7 @@ async fn ready(State(state): State<Arc<ProbeState>>, RawQuery(query): RawQuery) 
 async fn metrics(State(state): State<Arc<ProbeState>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = Format::negotiate(accept);
+    state.app.metrics.ready.set(state.checks.iter().all(|check| (check.look)().holds).into());
     match state.app.metrics.text(state.app.in_flight()) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], format.of(text)).into_response(),
         Err(error) => Failure::internal(format!("cannot write the metrics: {error}")).into_response(),

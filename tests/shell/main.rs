@@ -7,6 +7,7 @@ mod certificates;
 mod command_line;
 mod connections;
 mod corpus;
+mod debug;
 mod explain;
 mod fake_api;
 mod faults;

@@ -29,7 +29,7 @@ impl Answer {
     }
 
     /// Checks that this is a `Status` with this code whose message contains `hint`.
-    fn assert_status(&self, code: u16, reason: &str, hint: &str) {
+    pub(crate) fn assert_status(&self, code: u16, reason: &str, hint: &str) {
         let body = self.json();
         assert_eq!(self.status.as_u16(), code, "{body}");
         assert_eq!(self.headers["content-type"], "application/json");
@@ -472,4 +472,17 @@ async fn a_scrape_gets_the_format_that_it_asks_for() {
         assert!(answer.text.contains("sidecarset_build_info{version=\"test\"} 1"), "{}", answer.text);
         assert!(answer.text.contains(&format!("# TYPE {counter} counter\n")), "{}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn readiness_is_a_metric_too() {
+    let state = mk_empty_state(RequestLimits::default());
+    let ready = async || {
+        let request = Request::get("/metrics").body(Body::empty()).expect("a request");
+        let text = send(probes::app(Arc::clone(&state), Vec::new()), request).await.text;
+        text.lines().find_map(|line| line.strip_prefix("sidecarset_ready ").map(str::to_owned))
+    };
+    assert_eq!(ready().await.as_deref(), Some("0"));
+    publish(&state, "");
+    assert_eq!(ready().await.as_deref(), Some("1"));
 }
