@@ -23,8 +23,6 @@ pub enum Reason {
     PodDenied,
     /// The set was left out of a Pod, because it says so itself. Decision: D-22.
     SetSkipped,
-    /// The stored object cannot be read, so no Pod gets it.
-    Undecodable,
 }
 
 impl Reason {
@@ -34,7 +32,6 @@ impl Reason {
         match self {
             Self::PodDenied => "PodDenied",
             Self::SetSkipped => "SetSkipped",
-            Self::Undecodable => "Undecodable",
         }
     }
 }

@@ -71,14 +71,15 @@ async fn serve_until_signal(
     let current = Arc::new(CurrentCertificate::default());
     let draining = Arc::new(Draining::default());
 
-    let source::Started { mut checks, namespaces } = source::start(&config, &published, &metrics).await?;
+    let source::Started { mut checks, namespaces, events } =
+        source::start(&config, &published, &metrics).await?;
     checks.extend(certificate::start(&config, &current, &metrics)?);
     let tls = tls::server_config(Arc::clone(&current) as Arc<_>)
         .map_err(|error| format!("cannot set up TLS: {error}"))?;
 
     let limits = RequestLimits { in_flight: config.max_in_flight, ..RequestLimits::default() };
     let draw = Box::new(CountingDraw::default());
-    let state = AppState::new(
+    let mut state = AppState::new(
         published,
         Arc::clone(&metrics),
         Arc::clone(&draining),
@@ -87,6 +88,9 @@ async fn serve_until_signal(
         config.validation,
         limits,
     );
+    if let Some(events) = events {
+        state = state.telling(events);
+    }
     let state = Arc::new(state.with_live_namespaces(namespaces));
 
     let (probe_listener, probe_address) = bind("--probe-listen", config.probe_listen).await?;

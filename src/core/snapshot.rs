@@ -156,13 +156,13 @@ impl Snapshot {
     /// The shape of the index.
     #[must_use]
     pub fn index_statistics(&self) -> IndexStatistics {
-        self.index.statistics()
+        self.index().statistics()
     }
 
     /// Number of namespaces that are listed.
     #[must_use]
     pub fn namespace_count(&self) -> usize {
-        self.namespaces.len()
+        self.namespaces.listed.len()
     }
 
     /// What is known about a namespace.

@@ -9,6 +9,7 @@ use sidecarset_core::validation::Options;
 
 use super::{every, unix_now};
 use crate::cluster::client;
+use crate::cluster::events::{self, Recorder};
 use crate::config::{ClusterConfig, ServeConfig, SourceConfig};
 use crate::metrics::Metrics;
 use crate::server::probes::{Check, Health};
@@ -31,6 +32,8 @@ pub(super) struct Started {
     pub(super) checks: Vec<Check>,
     /// Where a namespace is read that the Snapshot does not know.
     pub(super) namespaces: Option<SharedReads>,
+    /// Who tells the owners of sets about faults; without a cluster there is nobody to tell.
+    pub(super) events: Option<Recorder>,
 }
 
 /// Starts what keeps the Snapshot up to date.
@@ -78,9 +81,11 @@ async fn watch_cluster(
         holds: for_check.is_complete(),
         detail: for_check.describe(Instant::now()),
     });
+    let (events, writing) = events::recorder(client.clone(), config.identity.clone(), metrics.events.clone());
+    tokio::spawn(writing);
     let reader = Arc::new(LiveNamespaces::new(client));
     let reads = SharedReads::new(reader, tokio::runtime::Handle::current(), Arc::clone(metrics));
-    Ok(Started { checks: vec![check], namespaces: Some(reads) })
+    Ok(Started { checks: vec![check], namespaces: Some(reads), events: Some(events) })
 }
 
 /// Loads the folder for the first time: what does not load now is an error, not a state to keep.
