@@ -12,6 +12,10 @@ SIDECARSETS ?= examples/sidecarsets
 CLUSTER ?= auto
 export CLUSTER
 
+# make test: auto = alerts, dashboard and a scrape are judged by promtool if it is there, required = it is an error if it is not
+PROMTOOL ?= auto
+export PROMTOOL
+
 # make fuzz
 FUZZ_SECONDS ?= 60
 
@@ -63,7 +67,9 @@ test: ## run every tier of tests that can run here (CLUSTER=required: fail if on
 	echo 'Ran: unit, conformance, law, router, socket and command line tests.'; \
 	if [ -z "$$missing" ]; then \
 		echo 'Ran: cluster tests on a real kube-apiserver. A test that could not run has a line DID NOT RUN above.'; \
-	else echo "DID NOT RUN: cluster tests: $$missing"; fi
+	else echo "DID NOT RUN: cluster tests: $$missing"; fi; \
+	if ! command -v promtool >/dev/null; then \
+		echo 'DID NOT RUN: promtool on alerts, dashboard and metrics: it is in the package prometheus of Debian'; fi
 
 check: $(CARGO_DENY) ## formatting, lints, docs, licences and bans, layering, generated files
 	@echo 'check: formatting, lints, documentation, licences and bans, layering, generated files'

@@ -22,6 +22,7 @@ mod router;
 mod rules;
 mod settings;
 mod sidecarset_api;
+mod sight;
 mod socket;
 mod support;
 mod watches;

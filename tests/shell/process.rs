@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::sight::promtool;
 use crate::support::{LOG_AGENT, PATIENCE, connect, mk_review, rest_of, until};
 
 /// A running webhook on free ports.
@@ -276,4 +277,29 @@ async fn a_request_in_flight_is_answered_before_the_end() {
     assert!(read_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
     assert_eq!(webhook.end().await.code(), Some(0));
     until("the end is logged", || webhook.log_has("drained")).await;
+}
+
+#[tokio::test]
+async fn a_scrape_is_what_promtool_likes() {
+    let webhook = start(&[]).await;
+    assert!(webhook.post().await.starts_with("HTTP/1.1 200"));
+    let answer = webhook.probe("/metrics").await;
+    let (head, metrics) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    assert!(metrics.contains("\nsidecarset_ready 1\n"), "{metrics}");
+    let Some(mut promtool) = promtool() else { return };
+    let file = webhook.dir.path().join("metrics");
+    fs::write(&file, metrics).expect("written");
+    let input = fs::File::open(&file).expect("readable");
+    let output = promtool.args(["check", "metrics"]).stdin(input).output().expect("started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn debug_is_served_if_asked_for() {
+    assert!(start(&[]).await.probe("/debug/config").await.starts_with("HTTP/1.1 404"));
+    let webhook = start(&["--debug-endpoints", "--max-in-flight=77"]).await;
+    let config = webhook.probe("/debug/config").await;
+    assert!(config.contains("max-in-flight: 77"), "{config}");
+    assert!(webhook.probe("/debug/snapshot").await.contains(r#""names":["logging"]"#));
 }
