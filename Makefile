@@ -61,7 +61,8 @@ test: ## run every tier of tests that can run here (CLUSTER=required: fail if on
 	esac; \
 	if [ '$(CLUSTER)' = required ] && [ -n "$$missing" ]; then \
 		echo "CLUSTER=required, but the cluster tests cannot run: $$missing" >&2; exit 1; fi; \
-	( set -x; $(CARGO) test --locked --workspace ); \
+	( set -x; $(CARGO) test --locked --workspace; \
+	$(CARGO) test --locked -p sidecarset --features otlp --test shell -- spans ); \
 	if [ -z "$$missing" ]; then ( set -x; tests/control-plane/build; CLUSTER='$(CLUSTER)' $(CARGO) test --locked --test cluster -- --ignored ); fi; \
 	echo; \
 	echo 'Ran: unit, conformance, law, router, socket and command line tests.'; \
@@ -75,6 +76,7 @@ check: $(CARGO_DENY) ## formatting, lints, docs, licences and bans, layering, ge
 	@echo 'check: formatting, lints, documentation, licences and bans, layering, generated files'
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked -p sidecarset --no-deps --features otlp --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 	$(CARGO_DENY) --locked check bans licenses sources
 	@echo 'the core crate knows no network, runtime, command line or logger'

@@ -34,6 +34,8 @@ pub struct ServeConfig {
     pub client_ca: Option<PathBuf>,
     /// Age at which a connection ends with its next answer.
     pub connection_age: Duration,
+    /// Collector of spans, as a URL without path.
+    pub otlp_endpoint: Option<String>,
     /// What /debug/config tells; `None` if /debug is not served.
     pub debug: Option<String>,
     /// Requests that are answered at a time.
@@ -130,6 +132,7 @@ impl ServeConfig {
             shutdown_delay,
             connection_age,
             debug_endpoints,
+            otlp_endpoint,
             log_format,
             log_level,
             workers,
@@ -153,6 +156,7 @@ impl ServeConfig {
             certificate,
             client_ca,
             connection_age,
+            otlp_endpoint,
             debug: debug_endpoints.then(|| print::as_yaml(settings)),
             max_in_flight,
             shutdown_delay,

@@ -13,5 +13,6 @@ pub mod metrics;
 pub mod server;
 pub mod shutdown;
 pub mod source;
+pub mod spans;
 pub mod telemetry;
 pub mod tls;

@@ -29,6 +29,7 @@ use crate::metrics::{ApiEndpoint, Metrics, Operation, Outcome};
 use crate::shutdown::Draining;
 use crate::source::namespace::SharedReads;
 use crate::source::publish::Published;
+use crate::spans::Spans;
 
 use status::Failure;
 
@@ -78,6 +79,8 @@ pub struct AppState {
     pub limits: RequestLimits,
     /// Where a namespace is read that the Snapshot does not know; a folder as source knows them all (D-23).
     namespaces: Option<SharedReads>,
+    /// What makes spans of admissions.
+    pub spans: Spans,
     /// Who hears what the owner of a set should know.
     pub faults: Box<dyn Faults>,
     slots: Semaphore,
@@ -106,6 +109,7 @@ impl AppState {
             validation,
             limits,
             namespaces: None,
+            spans: Spans::default(),
             faults: Box::new(Unheard),
             slots,
         }
@@ -115,6 +119,13 @@ impl AppState {
     #[must_use]
     pub fn with_live_namespaces(mut self, namespaces: Option<SharedReads>) -> Self {
         self.namespaces = namespaces;
+        self
+    }
+
+    /// The same, with spans of admissions.
+    #[must_use]
+    pub fn tracing(mut self, spans: Spans) -> Self {
+        self.spans = spans;
         self
     }
 

@@ -13,8 +13,8 @@ use tracing::level_filters::LevelFilter;
 use crate::telemetry::LogFormat;
 pub use values::{Gates, ServiceName};
 use values::{
-    parse_address, parse_feature_gates, parse_host, parse_label, parse_level, parse_name, parse_number,
-    parse_service,
+    parse_address, parse_collector, parse_feature_gates, parse_host, parse_label, parse_level, parse_name,
+    parse_number, parse_service,
 };
 
 /// Puts the sidecar containers of SidecarSets into Pods.
@@ -116,6 +116,11 @@ pub struct WebhookArgs {
           default_value_t = false, default_missing_value = "true", num_args = 0..=1,
           require_equals = true, action = clap::ArgAction::Set)]
     pub debug_endpoints: bool,
+
+    /// Collector that a span of each admission is sent to by OTLP over HTTP, for example http://localhost:4318; only in a program
+    /// that was built with the feature otlp
+    #[arg(long, env = "SIDECARSET_OTLP_ENDPOINT", value_name = "URL", value_parser = parse_collector)]
+    pub otlp_endpoint: Option<String>,
 
     /// How log lines look
     #[arg(long, env = "SIDECARSET_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::server::{self, AppState, RequestLimits, probes};
 use crate::shutdown::{Draining, Signals};
 use crate::source::publish::Published;
+use crate::spans::Spans;
 use crate::telemetry;
 use crate::tls::accept::ConnectionLimits;
 use crate::tls::resolver::CurrentCertificate;
@@ -79,6 +80,11 @@ async fn serve_until_signal(
 
     let limits = RequestLimits { in_flight: config.max_in_flight, ..RequestLimits::default() };
     let draw = Box::new(CountingDraw::default());
+    let spans = match &config.otlp_endpoint {
+        Some(endpoint) => Spans::export(endpoint, tokio::runtime::Handle::current())
+            .map_err(|error| format!("--otlp-endpoint: {error}"))?,
+        None => Spans::default(),
+    };
     let mut state = AppState::new(
         published,
         Arc::clone(&metrics),
@@ -91,7 +97,7 @@ async fn serve_until_signal(
     if let Some(events) = events {
         state = state.telling(events);
     }
-    let state = Arc::new(state.with_live_namespaces(namespaces));
+    let state = Arc::new(state.with_live_namespaces(namespaces).tracing(spans));
 
     let (probe_listener, probe_address) = bind("--probe-listen", config.probe_listen).await?;
     let (stop_tx, stop_rx) = oneshot::channel();
@@ -109,7 +115,7 @@ async fn serve_until_signal(
 
     let mut probe_app = probes::app(Arc::clone(&state), checks);
     if let Some(configuration) = config.debug {
-        probe_app = probe_app.merge(server::debug::routes(state, configuration));
+        probe_app = probe_app.merge(server::debug::routes(Arc::clone(&state), configuration));
     }
     tokio::spawn(async move { axum::serve(probe_listener, probe_app).await });
     announce(&config.certificate, address, probe_address);
@@ -121,7 +127,10 @@ async fn serve_until_signal(
         tokio::time::sleep(config.shutdown_delay).await;
         // The server is gone only if it has ended by itself, and then there is nothing to stop.
         let _ = stop_tx.send(());
-        tokio::time::timeout(DRAIN_LIMIT, &mut server).await
+        let ended = tokio::time::timeout(DRAIN_LIMIT, &mut server).await;
+        // A panic was reported by its hook, and ending is what is wanted.
+        let _ = tokio::task::spawn_blocking(move || state.spans.flush()).await;
+        ended
     };
     tokio::select! {
         ended = drain => match ended {

@@ -17,15 +17,18 @@ use super::status::Failure;
 use crate::faults::{Fault, Reason};
 use crate::metrics::{Operation, Outcome};
 use crate::source::namespace::{LiveRead, ReadError};
+use crate::spans::Span;
 
 /// Answers one AdmissionReview. Whatever is our fault is an HTTP 5xx, never a denial. Decision: D-22.
 pub async fn mutate(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let started = Instant::now();
-    match answer(&state, request, started).await {
+    let mut span = state.spans.start(request.headers());
+    match answer(&state, request, started, &mut span).await {
         Ok(body) => intake::json(body),
         Err(failure) => {
             let outcome = if failure.is_the_requests_fault() { Outcome::BadRequest } else { Outcome::Failed };
             state.metrics.admission(Operation::Unknown, outcome, started.elapsed());
+            span.fail(failure.code.as_u16(), failure.reason());
             // Not its message: that may quote the body.
             tracing::warn!(
                 code = failure.code.as_u16(),
@@ -38,7 +41,12 @@ pub async fn mutate(State(state): State<Arc<AppState>>, request: Request) -> Res
     }
 }
 
-async fn answer(state: &AppState, request: Request, started: Instant) -> Result<String, Failure> {
+async fn answer(
+    state: &AppState,
+    request: Request,
+    started: Instant,
+    span: &mut Span,
+) -> Result<String, Failure> {
     check_content_type(request.headers())?;
     let Call { body, deadline, slot: _slot } =
         intake::receive(state, request, started, state.limits.body_bytes).await?;
@@ -49,7 +57,7 @@ async fn answer(state: &AppState, request: Request, started: Instant) -> Result<
     };
     deadline.check()?;
     let answer = review::encode(review.version, &review.uid, &decision);
-    report(state, &review, &decision, started.elapsed());
+    report(state, &review, &decision, started.elapsed(), span);
     Ok(answer)
 }
 
@@ -136,7 +144,7 @@ fn undecodable(message: &str) -> Decision {
 }
 
 /// One log line and one count for an admission that was answered; ids and verdict only. Rule: I-DEF-29.
-fn report(state: &AppState, review: &Review<'_>, decision: &Decision, duration: Duration) {
+fn report(state: &AppState, review: &Review<'_>, decision: &Decision, duration: Duration, span: &mut Span) {
     let (outcome, rule) = match &decision.verdict {
         Verdict::Unchanged => (Outcome::Unchanged, None),
         Verdict::Patch(_) => (Outcome::Patched, None),
@@ -158,6 +166,16 @@ fn report(state: &AppState, review: &Review<'_>, decision: &Decision, duration: 
         duration_ms = duration.as_micros() as f64 / 1e3,
         "admission"
     );
+    span.describe(|| {
+        [
+            ("admission.uid", review.uid.to_string()),
+            ("pod.namespace", review.request().namespace.to_owned()),
+            ("pod.name", pod.to_owned()),
+            ("sidecarset.name", Names(decision).to_string()),
+            ("verdict", outcome.as_str().to_owned()),
+            ("rule", rule.unwrap_or_default().to_owned()),
+        ]
+    });
     if !review.request().dry_run {
         tell_owners(state, review.request().namespace, pod, decision);
     }

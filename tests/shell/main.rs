@@ -24,6 +24,7 @@ mod settings;
 mod sidecarset_api;
 mod sight;
 mod socket;
+mod spans;
 mod support;
 mod watches;
 mod wire;

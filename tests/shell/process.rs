@@ -17,7 +17,7 @@ use crate::sight::promtool;
 use crate::support::{LOG_AGENT, PATIENCE, connect, mk_review, rest_of, until};
 
 /// A running webhook on free ports.
-struct Webhook {
+pub(crate) struct Webhook {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     address: SocketAddr,
@@ -34,7 +34,7 @@ impl Drop for Webhook {
     }
 }
 
-fn command(args: &[&str]) -> Command {
+pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sidecarset"));
     command.arg("webhook").args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SIDECARSET_")) {
@@ -44,7 +44,7 @@ fn command(args: &[&str]) -> Command {
 }
 
 /// Starts a webhook with the set of [`LOG_AGENT`] and waits until it says that it is ready.
-async fn start(more_args: &[&str]) -> Webhook {
+pub(crate) async fn start(more_args: &[&str]) -> Webhook {
     let dir = tempfile::tempdir().expect("temporary folder");
     let sets = dir.path().join("sets");
     fs::create_dir(&sets).expect("made");
@@ -77,7 +77,7 @@ async fn start(more_args: &[&str]) -> Webhook {
 }
 
 impl Webhook {
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status();
         assert!(status.expect("a shell").success());
     }
@@ -96,13 +96,19 @@ impl Webhook {
 
     /// The same for a review, on a connection that the client would keep.
     async fn post(&self) -> String {
+        self.post_with("").await
+    }
+
+    /// The same, with more headers.
+    pub(crate) async fn post_with(&self, headers: &str) -> String {
         let mut stream = connect(self.address, &self.ca, &[b"http/1.1"]).await.expect("connected");
         let body = mk_review().to_string();
-        stream.write_all((head(body.len()) + &body).as_bytes()).await.expect("sent");
+        let head = head(body.len()).replacen("\r\n\r\n", &format!("\r\n{headers}\r\n"), 1);
+        stream.write_all((head + &body).as_bytes()).await.expect("sent");
         read_answer(&mut stream).await
     }
 
-    async fn end(&mut self) -> ExitStatus {
+    pub(crate) async fn end(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use axum::http::Uri;
 use sidecarset_core::api::names::{is_dns_label, is_dns_subdomain};
 use sidecarset_core::context::Features;
 use tracing::level_filters::LevelFilter;
@@ -48,6 +49,20 @@ pub(super) fn parse_host(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("write a DNS name or an IP address, for example webhook.example.com".to_owned())
+}
+
+/// Without TLS: a collector is next to us, on the node or in the Pod, and speaks TLS to the outside itself.
+pub(super) fn parse_collector(text: &str) -> Result<String, String> {
+    let is_good = |uri: &Uri| {
+        uri.scheme_str() == Some("http")
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.path() == "/"
+    };
+    if text.parse().is_ok_and(|uri: Uri| is_good(&uri)) {
+        return Ok(text.to_owned());
+    }
+    Err("write an http:// URL with host and port and without a path, for example http://localhost:4318"
+        .to_owned())
 }
 
 pub(super) fn parse_label(text: &str) -> Result<String, String> {
