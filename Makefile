@@ -85,15 +85,15 @@ check: $(CARGO_DENY) ## formatting, lints, docs, licences and bans, layering, ge
 		echo 'sidecarset-core must not depend on the crates above: decide in the core, do in the shell' >&2; exit 1; fi
 	@echo 'generated files are as committed'
 	@$(MAKE) --no-print-directory generate CLI_PAGE='$(TARGET_DIR)/cli.md' RULES_PAGE='$(TARGET_DIR)/rules.md' CRD='$(TARGET_DIR)/crd.yaml'
-	@for page in docs/cli.md docs/rules.md manifests/crd.yaml; do diff -u "$$page" "$(TARGET_DIR)/$${page##*/}" || \
+	@for page in docs/cli.md docs/rules.md manifests/crd/crd.yaml; do diff -u "$$page" "$(TARGET_DIR)/$${page##*/}" || \
 		{ echo "$$page is stale: run make generate and commit it" >&2; exit 1; }; done
 	@echo 'check: all good'
 
 # The environment is emptied because the help text shows the values of variables that are set.
 CLI_PAGE ?= docs/cli.md
 RULES_PAGE ?= docs/rules.md
-CRD ?= manifests/crd.yaml
-generate: ## write what is generated: docs/cli.md (the program's own help), docs/rules.md (ids that code and tests cite), manifests/crd.yaml
+CRD ?= manifests/crd/crd.yaml
+generate: ## write what is generated: docs/cli.md (the program's own help), docs/rules.md (ids that code and tests cite), manifests/crd/crd.yaml
 	@echo 'generate: write $(CLI_PAGE), $(RULES_PAGE) and $(CRD)'
 	$(CARGO) build --locked --bin sidecarset
 	@{ printf '# Command line\n\n<!-- Written by `make generate` from the program'"'"'s own help. -->\n'; \

@@ -14,6 +14,7 @@ pub(crate) struct Kubectl {
     pub(crate) program: PathBuf,
     pub(crate) kubeconfig: PathBuf,
     pub(crate) cache: PathBuf,
+    /// Empty where objects say themselves to which they belong: kubectl refuses those of another one.
     pub(crate) namespace: String,
 }
 
@@ -109,7 +110,9 @@ impl Kubectl {
         words.push(self.program.display().to_string());
         words.push(format!("--kubeconfig={}", self.kubeconfig.display()));
         words.push(format!("--cache-dir={}", self.cache.display()));
-        words.push(format!("--namespace={}", self.namespace));
+        if !self.namespace.is_empty() {
+            words.push(format!("--namespace={}", self.namespace));
+        }
         words.extend(args.iter().map(|word| (*word).to_owned()));
         words
     }

@@ -24,9 +24,11 @@ mod kubectl;
 mod manifests;
 #[path = "../core/normal_form.rs"]
 mod normal_form;
+mod packages;
 mod pki;
 mod poll;
 mod programs;
+mod rbac;
 mod record;
 mod recorder;
 mod reinvocation;

@@ -1,55 +1,126 @@
-//! The manifests, as an API server takes them.
+//! The manifests, as kustomize prints them and an API server takes them.
 
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use serde_json::json;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 
 use crate::control_plane::ControlPlane;
-use crate::injected::{items, names};
-use crate::kubectl::list;
+use crate::injected::items;
+use crate::packages::{assert_taken, by_name, judge, kustomize, kustomized, repository};
 
-/// `kubectl apply --dry-run=server` of what `kubectl kustomize manifests` prints.
+/// Where a `caBundle` can stand: pointers into the objects with these names.
+const BUNDLES: [(&str, &str); 4] = [
+    ("MutatingWebhookConfiguration /sidecarset", "/webhooks/0/clientConfig/caBundle"),
+    ("MutatingWebhookConfiguration /sidecarset-api", "/webhooks/0/clientConfig/caBundle"),
+    ("ValidatingWebhookConfiguration /sidecarset-api", "/webhooks/0/clientConfig/caBundle"),
+    (
+        "CustomResourceDefinition /sidecarsets.apps.kruise.io",
+        "/spec/conversion/webhook/clientConfig/caBundle",
+    ),
+];
+
 #[test]
 #[ignore = "needs a control plane: make test"]
 fn an_api_server_takes_every_manifest() {
-    let kubectl = ControlPlane::shared().kubectl.in_namespace("sidecarset-system");
-    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
-    let rendered = kubectl.ok(&["kustomize", &manifests.display().to_string()]);
-    let objects =
-        kubectl.run_with_input(&["create", "--dry-run=client", "-o", "json", "-f", "-"], &rendered).unwrap();
-    // A dry run does not store the Namespace, and without it nothing else in it is taken: that one is really made.
-    let objects: Vec<serde_json::Value> =
-        serde_json::Deserializer::from_str(&objects).into_iter().collect::<Result<_, _>>().unwrap();
-    let namespaces: Vec<_> = objects.iter().filter(|object| object["kind"] == "Namespace").cloned().collect();
-    assert_eq!(
-        names(&json!(namespaces.iter().map(|object| &object["metadata"]).collect::<Vec<_>>())),
-        ["sidecarset-system"]
-    );
-    kubectl.create(&namespaces);
+    let all = kustomized(judge());
+    assert_taken("manifests", &all);
+    let text = json!(all).to_string();
+    assert!(!text.contains("caBundle"), "the replicas write it, and whoever applies this must not: {text}");
+}
 
-    let output = kubectl.output(&["apply", "--dry-run=server", "--filename=-"], &list(&objects)).unwrap();
-    let (told, warned) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{warned}");
-    assert_eq!(
-        told.lines().filter(|line| line.ends_with("(server dry run)")).count(),
-        objects.len(),
-        "{told}"
-    );
-    for kind in [
-        "namespace/",
-        "serviceaccount/",
-        "service/",
-        "deployment.apps/",
-        "poddisruptionbudget.policy/",
-        "configmap/",
-        "mutatingwebhookconfiguration.admissionregistration.k8s.io/",
-        "validatingwebhookconfiguration.admissionregistration.k8s.io/",
-        "customresourcedefinition.apiextensions.k8s.io/",
-    ] {
-        assert!(told.lines().any(|line| line.starts_with(kind)), "no {kind} in:\n{told}");
+/// What `kubectl delete -k manifests` takes away can be brought back by applying it again.
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn deleting_the_program_deletes_no_data() {
+    let program = by_name(kustomize(judge(), &repository("manifests")));
+    let kinds: Vec<&str> = program.keys().filter_map(|name| name.split(' ').next()).collect();
+    for kind in ["CustomResourceDefinition", "Namespace", "Secret"] {
+        assert!(!kinds.contains(&kind), "{kinds:?}");
     }
-    // The namespace asks for Pod Security `restricted` and for warnings: our own Pods must not cause one.
-    assert!(!warned.contains("violate"), "{warned}");
+}
+
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn an_api_server_takes_the_manifests_with_each_component() {
+    let overlays = repository("tests/kustomize");
+    let mut seen = Vec::new();
+    for entry in fs::read_dir(&overlays).unwrap() {
+        let component = entry.unwrap().file_name().into_string().unwrap();
+        let all = kustomize(judge(), &overlays.join(&component));
+        assert_taken(&component, &all);
+        seen.push(component);
+    }
+    seen.sort();
+    let mut components: Vec<String> = fs::read_dir(repository("manifests/components"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    components.sort();
+    assert_eq!(seen, components, "each component has an overlay in tests/kustomize");
+}
+
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn components_change_what_they_say() {
+    let with = |component: &str| by_name(kustomize(judge(), &repository("tests/kustomize").join(component)));
+    let pods = |component: &str| {
+        let configuration = with(component).remove("MutatingWebhookConfiguration /sidecarset").unwrap();
+        configuration["webhooks"][0].clone()
+    };
+    assert_eq!(pods("fail-open")["failurePolicy"], "Ignore");
+    let selector = &pods("opt-in")["namespaceSelector"];
+    assert_eq!(selector["matchLabels"], json!({"sidecarset.kruise.io/injection": "enabled"}));
+    assert_eq!(items(&selector["matchExpressions"]).count(), 1, "our own namespace stays exempt");
+
+    let cert_manager = with("cert-manager");
+    let inject = "/metadata/annotations/cert-manager.io~1inject-ca-from";
+    for (object, _) in BUNDLES {
+        let from = cert_manager[object].pointer(inject);
+        assert_eq!(from, Some(&json!("sidecarset-system/sidecarset-serving-cert")), "{object}");
+    }
+    let rights = |component: &str| with(component).keys().filter(|name| name.contains("Role")).count();
+    assert_eq!(rights("fail-open"), 10);
+    assert_eq!(rights("own-certificate"), 6, "none about certificates");
+    assert_eq!(rights("folder"), 0, "a folder needs no API server");
+
+    let pod = &with("folder")["Deployment sidecarset-system/sidecarset-webhook"]["spec"]["template"]["spec"];
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    let args: Vec<&str> = items(&pod["containers"][0]["args"]).filter_map(Value::as_str).collect();
+    for flag in ["--sidecarsets=/etc/sidecarset/sidecarsets", "--cert-dir=/etc/sidecarset/tls"] {
+        assert!(args.contains(&flag), "{args:?}");
+    }
+    assert_eq!(items(&pod["volumes"]).count(), 2);
+}
+
+/// `certs/make.sh && kubectl apply -k certs`, in a copy of the folders so that no key is left here.
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn the_certificates_of_certs_become_the_secret_and_every_ca_bundle() {
+    let copy = judge().cache.join("repository");
+    fs::create_dir_all(&copy).unwrap();
+    let folders = ["certs", "examples", "manifests"].map(repository);
+    assert!(Command::new("cp").arg("-R").args(folders).arg(&copy).status().unwrap().success());
+    let certs = copy.join("certs");
+    let made = Command::new(certs.join("make.sh")).arg("--force").output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+
+    let all = kustomize(judge(), &certs);
+    assert_taken("certs", &all);
+    let all = by_name(all);
+    let found = |object: &str, pointer: &str| {
+        // kustomize folds long lines.
+        all[object].pointer(pointer).and_then(Value::as_str).map(|text| text.replace('\n', ""))
+    };
+    let encoded = |path: &Path| Some(STANDARD.encode(fs::read(path).unwrap()));
+    for (object, pointer) in BUNDLES {
+        assert_eq!(found(object, pointer), encoded(&certs.join("ca.crt")), "{object}");
+    }
+    let secret = "Secret sidecarset-system/sidecarset-serving-cert";
+    assert_eq!(found(secret, "/data/tls.key"), encoded(&certs.join("tls.key")));
 }
 
 /// What the other tests rely on when they register the webhook of `manifests/` (I-CALL-1, I-CALL-2, I-DEF-31).

@@ -46,9 +46,9 @@ impl SetApi {
         let client = |path: &str| json!({"url": format!("{base}{path}"), "caBundle": ca});
 
         let kubectl = plane.kubectl.in_namespace("default");
-        let mut objects = manifest(&kubectl, "crd.yaml");
+        let mut objects = manifest(&kubectl, "crd/crd.yaml");
         objects[0]["spec"]["conversion"]["webhook"]["clientConfig"] = client("/convert");
-        for mut configuration in manifest(&kubectl, "sidecarset-webhook-configurations.yaml") {
+        for mut configuration in manifest(&kubectl, "base/sidecarset-webhook-configurations.yaml") {
             let old = &configuration["webhooks"][0]["clientConfig"]["service"]["path"];
             let path = old.as_str().unwrap().to_owned();
             configuration["webhooks"][0]["clientConfig"] = client(&path);

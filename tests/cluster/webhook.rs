@@ -161,8 +161,11 @@ impl Drop for Webhook<'_> {
 /// The MutatingWebhookConfiguration of `manifests/`, as JSON.
 #[track_caller]
 pub(crate) fn registration(kubectl: &Kubectl) -> Value {
-    let file =
-        concat!("--filename=", env!("CARGO_MANIFEST_DIR"), "/manifests/mutating-webhook-configuration.yaml");
+    let file = concat!(
+        "--filename=",
+        env!("CARGO_MANIFEST_DIR"),
+        "/manifests/base/mutating-webhook-configuration.yaml"
+    );
     kubectl.json(&["create", "--dry-run=client", file])
 }
 

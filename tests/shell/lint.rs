@@ -171,8 +171,8 @@ fn the_definition_is_printed_as_it_is_committed() {
     assert_eq!(output.status.code(), Some(0));
     let read = |text: &str| documents::parse(text).into_iter().next().expect("a document").expect("readable");
     let printed = read(std::str::from_utf8(&output.stdout).expect("text"));
-    let committed = fs::read_to_string(root.join("manifests/crd.yaml")).expect("readable");
-    assert_eq!(printed, read(&committed), "manifests/crd.yaml is stale: run make generate and commit it");
+    let committed = fs::read_to_string(root.join("manifests/crd/crd.yaml")).expect("readable");
+    assert_eq!(printed, read(&committed), "manifests/crd/crd.yaml is stale: run make generate and commit it");
 
     let output = run(root, &["crd", "--service", "team/hook"], "");
     let printed = read(std::str::from_utf8(&output.stdout).expect("text"));

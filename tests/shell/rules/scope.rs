@@ -1,7 +1,7 @@
 //! Rules without code of their own in this release, each with the reason. Shrink these lists when that changes.
 
 const CONTROLLER: &str = "the controller is not in this release";
-const REGISTRATION: &str = "a matter of registration: `manifests/mutating-webhook-configuration.yaml`";
+const REGISTRATION: &str = "a matter of registration: `manifests/base/mutating-webhook-configuration.yaml`";
 const OTHER: &str = "another feature of upstream's handler, not of SidecarSet";
 
 /// Families of which nothing is demanded rule by rule, each with the reason; what is there of them is listed.

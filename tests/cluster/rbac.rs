@@ -1,0 +1,123 @@
+//! The rights of the webhook's service account: what it has, all of it, and what it must not have.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::control_plane::ControlPlane;
+use crate::injected::items;
+use crate::kubectl::list;
+use crate::packages::{NAMESPACE, kustomized};
+
+const ACCOUNT: &str = "system:serviceaccount:sidecarset-system:sidecarset-webhook";
+
+/// Rights in the whole cluster.
+const EVERYWHERE: [&str; 4] = [
+    "get,list,watch namespaces",
+    "get,list,watch sidecarsets.apps.kruise.io",
+    "get,list,patch,watch mutatingwebhookconfigurations,validatingwebhookconfigurations.admissionregistration.k8s.io sidecarset,sidecarset-api",
+    "get,list,patch,watch customresourcedefinitions.apiextensions.k8s.io sidecarsets.apps.kruise.io",
+];
+/// Rights in our own namespace, besides.
+const AT_HOME: [&str; 4] = [
+    "list,watch controllerrevisions.apps",
+    "list,watch configmaps kruise-configuration",
+    "create secrets",
+    "get,list,update,watch secrets sidecarset-webhook-certificate",
+];
+/// Rights where Events of cluster-scoped objects are kept, besides.
+const IN_DEFAULT: [&str; 1] = ["create,patch events.events.k8s.io"];
+
+/// Asked of the API server, rule by rule: nothing is missing and nothing is there that is not in the lists above.
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn the_account_has_these_rights_and_no_others() {
+    let plane = installed();
+    for (namespace, own) in
+        [(NAMESPACE, &AT_HOME[..]), ("default", &IN_DEFAULT[..]), ("kube-system", &[][..])]
+    {
+        let expected: BTreeSet<String> =
+            EVERYWHERE.iter().chain(own).map(|rule| (*rule).to_owned()).collect();
+        assert_eq!(rights(plane, namespace), expected, "in {namespace}");
+    }
+}
+
+/// What would make a stolen token worth having.
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn the_account_may_not_do_harm() {
+    let plane = installed();
+    for (namespace, question) in [
+        (NAMESPACE, "list secrets"),
+        (NAMESPACE, "get secret/sidecarset-serving-cert"),
+        (NAMESPACE, "delete secret/sidecarset-webhook-certificate"),
+        (NAMESPACE, "create deployments.apps"),
+        (NAMESPACE, "get configmap/any"),
+        (NAMESPACE, "update controllerrevisions.apps"),
+        ("kube-system", "create secrets"),
+        ("default", "create secrets"),
+        ("default", "get pods"),
+        ("default", "list pods"),
+        ("default", "list events.events.k8s.io"),
+        ("default", "patch mutatingwebhookconfiguration/other"),
+        ("default", "list mutatingwebhookconfigurations"),
+        ("default", "create mutatingwebhookconfigurations"),
+        ("default", "patch crd/other"),
+        ("default", "update sidecarsets.apps.kruise.io"),
+        ("default", "patch namespaces"),
+        ("default", "impersonate users"),
+        ("default", "create serviceaccounts/token"),
+    ] {
+        let (verb, what) = question.split_once(' ').unwrap();
+        let (what, sub) = match what.split_once("/token") {
+            Some((what, _)) => (what, "--subresource=token"),
+            None => (what, "--subresource="),
+        };
+        let ask = ["auth", "can-i", verb, what, sub, "--as", ACCOUNT];
+        let output = plane.kubectl.in_namespace(namespace).output(&ask, "").unwrap();
+        let answer = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(
+            answer.trim(),
+            "no",
+            "{question} in {namespace}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+/// A control plane with the manifests really applied.
+fn installed() -> &'static ControlPlane {
+    static PLANE: std::sync::OnceLock<Result<ControlPlane, String>> = std::sync::OnceLock::new();
+    let plane = PLANE.get_or_init(|| {
+        let plane = ControlPlane::without_controllers("rights")?;
+        let apply = ["apply", "--server-side", "--filename=-"];
+        plane.kubectl.in_namespace("").run_with_input(&apply, &list(&kustomized(&plane.kubectl)))?;
+        Ok(plane)
+    });
+    plane.as_ref().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The rules that the API server finds for the account in a namespace, one line each, without what everyone may.
+fn rights(plane: &ControlPlane, namespace: &str) -> BTreeSet<String> {
+    let review = r#"{"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": "NAMESPACE"}}"#
+        .replace("NAMESPACE", namespace);
+    let ask = ["create", "--validate=false", "--as", ACCOUNT, "-o", "json", "-f", "-"];
+    let answer: Value = serde_json::from_str(&plane.kubectl.run_with_input(&ask, &review).unwrap()).unwrap();
+    assert_eq!(answer["status"]["incomplete"], false, "{answer}");
+    items(&answer["status"]["resourceRules"])
+        .map(|rule| {
+            let texts = |key: &str| {
+                let mut texts: Vec<&str> =
+                    rule[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                texts.sort_unstable();
+                texts.join(",")
+            };
+            let group = texts("apiGroups");
+            let dot = if group.is_empty() { "" } else { "." };
+            format!("{} {}{dot}{group} {}", texts("verbs"), texts("resources"), texts("resourceNames"))
+                .trim()
+                .to_owned()
+        })
+        .filter(|rule| !rule.contains("selfsubject"))
+        .collect()
+}
