@@ -84,26 +84,37 @@ check: $(CARGO_DENY) ## formatting, lints, docs, licences and bans, layering, ge
 	if echo "$$tree" | grep -E '^(axum|clap|hyper|kube|rustls|tokio|tower|tracing)([ -]|$$)'; then \
 		echo 'sidecarset-core must not depend on the crates above: decide in the core, do in the shell' >&2; exit 1; fi
 	@echo 'generated files are as committed'
-	@$(MAKE) --no-print-directory generate CLI_PAGE='$(TARGET_DIR)/cli.md' RULES_PAGE='$(TARGET_DIR)/rules.md' CRD='$(TARGET_DIR)/crd.yaml'
-	@for page in docs/cli.md docs/rules.md manifests/crd/crd.yaml; do diff -u "$$page" "$(TARGET_DIR)/$${page##*/}" || \
+	@rm -rf '$(TARGET_DIR)/generated'; mkdir -p '$(TARGET_DIR)/generated'
+	@$(MAKE) --no-print-directory generate GENERATED='$(TARGET_DIR)/generated'
+	@for page in $(PAGES); do diff -u "$$page" "$(TARGET_DIR)/generated/$$page" || \
 		{ echo "$$page is stale: run make generate and commit it" >&2; exit 1; }; done
 	@echo 'check: all good'
 
+# Where generated files go; make check compares those of another folder with the committed ones.
+GENERATED ?= .
+PAGES := docs/cli.md docs/rules.md manifests/crd/crd.yaml manifests/monitoring/prometheus-rule.yaml \
+	manifests/chart/README.md $(addprefix manifests/chart/files/,crd.yaml alerts.yaml dashboard.json)
+
 # The environment is emptied because the help text shows the values of variables that are set.
-CLI_PAGE ?= docs/cli.md
-RULES_PAGE ?= docs/rules.md
-CRD ?= manifests/crd/crd.yaml
-generate: ## write what is generated: docs/cli.md (the program's own help), docs/rules.md (ids that code and tests cite), manifests/crd/crd.yaml
-	@echo 'generate: write $(CLI_PAGE), $(RULES_PAGE) and $(CRD)'
+generate: ## write what is generated: the program's own help, the ids that code and tests cite, the definition, the chart's page and copies
+	@echo 'generate: write $(PAGES)'
 	$(CARGO) build --locked --bin sidecarset
+	@cd '$(GENERATED)' && mkdir -p docs manifests/crd manifests/monitoring manifests/chart/files
 	@{ printf '# Command line\n\n<!-- Written by `make generate` from the program'"'"'s own help. -->\n'; \
 	for command in webhook inject explain lint crd; do \
 		help=$$(env -i '$(TARGET_DIR)/debug/sidecarset' $$command --help) || exit 1; \
 		printf '\n## sidecarset %s\n\n```text\n%s\n```\n' "$$command" "$$help"; \
-	done; } | sed 's/ *$$//' > '$(CLI_PAGE)'
+	done; } | sed 's/ *$$//' > '$(GENERATED)/docs/cli.md'
 	@{ printf '# Written by `make generate`: what `sidecarset crd` prints.\n'; \
-	env -i '$(TARGET_DIR)/debug/sidecarset' crd; } > '$(CRD)'
-	SIDECARSET_RULES_PAGE='$(abspath $(RULES_PAGE))' $(CARGO) test --locked --quiet --test shell -- the_page_of_rules
+	env -i '$(TARGET_DIR)/debug/sidecarset' crd; } > '$(GENERATED)/manifests/crd/crd.yaml'
+	@{ printf '%s\n' '# Written by `make generate` from alerts.yaml.' 'apiVersion: monitoring.coreos.com/v1' 'kind: PrometheusRule' \
+		'metadata:' '  name: sidecarset-webhook' '  namespace: sidecarset-system' 'spec:'; \
+	sed '/^#/d; /./s/^/  /' manifests/monitoring/alerts.yaml; } > '$(GENERATED)/manifests/monitoring/prometheus-rule.yaml'
+	@cp '$(GENERATED)/manifests/crd/crd.yaml' manifests/monitoring/alerts.yaml manifests/monitoring/dashboard.json \
+		'$(GENERATED)/manifests/chart/files/'
+	SIDECARSET_RULES_PAGE='$(abspath $(GENERATED))/docs/rules.md' \
+		SIDECARSET_CHART_PAGE='$(abspath $(GENERATED))/manifests/chart/README.md' \
+		$(CARGO) test --locked --quiet --test shell -- the_page_of_
 
 bench: ## run the benchmarks, about ten minutes; docs/performance.md says how to read them
 	@echo 'bench: the rules by themselves, then the webhook against a server with a fixed answer'

@@ -18,6 +18,7 @@ mod cluster_mode;
 mod control_plane;
 mod events;
 mod harness;
+mod helm;
 mod injected;
 mod injection;
 mod kubectl;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -9,6 +10,7 @@ use sidecarset::source::documents;
 
 use crate::control_plane::ControlPlane;
 use crate::kubectl::{Kubectl, list};
+use crate::programs;
 
 /// The namespace of the manifests.
 pub(crate) const NAMESPACE: &str = "sidecarset-system";
@@ -94,4 +96,60 @@ pub(crate) fn warnings(what: &str, objects: &[Value]) -> String {
     let taken = told.lines().filter(|line| line.ends_with("(server dry run)")).count();
     assert_eq!(taken, objects.len(), "{what}: {told}");
     warned
+}
+
+/// Helm with our chart.
+pub(crate) struct Helm {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    home: PathBuf,
+}
+
+impl Helm {
+    /// For the control plane of this kubectl.
+    #[track_caller]
+    pub(crate) fn new(kubectl: &Kubectl) -> Self {
+        Self {
+            program: programs::path("helm").unwrap_or_else(|error| panic!("{error}")),
+            kubeconfig: kubectl.kubeconfig.clone(),
+            home: kubectl.cache.join("helm"),
+        }
+    }
+
+    /// `helm ARGS --namespace sidecarset-system`.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        Command::new(&self.program)
+            .args(args)
+            .args(["--namespace", NAMESPACE])
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("HELM_CACHE_HOME", &self.home)
+            .env("HELM_CONFIG_HOME", &self.home)
+            .env("HELM_DATA_HOME", &self.home)
+            .output()
+            .unwrap_or_else(|error| panic!("cannot start helm: {error}"))
+    }
+
+    /// What it prints, as a test expects it to succeed.
+    #[track_caller]
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "helm {args:?}: {told}{}", String::from_utf8_lossy(&output.stderr));
+        told
+    }
+
+    /// Its stderr, as a test expects it to fail.
+    #[track_caller]
+    pub(crate) fn refused(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(!output.status.success(), "helm {args:?} must fail");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// The objects of the chart with these arguments.
+    #[track_caller]
+    pub(crate) fn template(&self, args: &[&str]) -> Vec<Value> {
+        let chart = repository("manifests/chart").display().to_string();
+        objects(&self.ok(&[&["template", "sidecarset", &chart], args].concat()))
+    }
 }

@@ -4,6 +4,7 @@
 #[path = "../fixtures/admission.rs"]
 mod admission;
 mod certificates;
+mod chart;
 mod command_line;
 mod connections;
 mod corpus;
