@@ -19,6 +19,7 @@ mod control_plane;
 mod events;
 mod harness;
 mod helm;
+mod image;
 mod injected;
 mod injection;
 mod kubectl;
@@ -26,6 +27,7 @@ mod manifests;
 #[path = "../core/normal_form.rs"]
 mod normal_form;
 mod packages;
+mod packaging;
 mod pki;
 mod poll;
 mod programs;
