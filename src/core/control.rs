@@ -15,6 +15,8 @@ mod amount;
 pub mod condition;
 mod consistency;
 pub mod expectations;
+#[cfg(test)]
+mod fixtures;
 mod hot;
 mod image;
 pub mod interner;
@@ -328,3 +330,6 @@ pub fn reset_event(set: &str, pod: PodKey, result: Result<(), &str>) -> Event {
     };
     Event { about: About::Pod(pod), is_warning: result.is_err(), reason, message }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,17 +30,21 @@ pub fn set_upgradable(
     now_unix: i64,
 ) -> Result<Option<Value>, PlanError> {
     let old = pod.upgradable.as_deref();
-    let Some(new) = upgradable(old, set, can, known, now_unix)? else { return Ok(None) };
-    let Upgradable { status, reason, message, transition_unix } = new;
+    let new = upgradable(old, set, can, known, now_unix)?;
+    Ok(new.map(|new| patch(pod, new, now_unix)))
+}
+
+fn patch(pod: &PodFacts, condition: Upgradable, now_unix: i64) -> Value {
+    let Upgradable { status, reason, message, transition_unix } = condition;
     let mut time = String::new();
     format_rfc3339(transition_unix.unwrap_or(now_unix), &mut time);
-    Ok(Some(json!({
+    json!({
         "metadata": {"uid": pod.uid, "resourceVersion": pod.resource_version},
         "status": {"conditions": [{
             "type": keys::CONDITION_UPGRADABLE, "status": status, "reason": reason, "message": message,
             "lastTransitionTime": time,
         }]},
-    })))
+    })
 }
 
 /// The condition after `message[set] = can`; `None` if it stays as it is.
@@ -60,6 +64,12 @@ fn upgradable(
     if let Some(known) = known {
         sets.retain(|name, _| name == set || known.contains(name));
     }
+    let new = renewed(old, &sets, now_unix);
+    Ok((old != Some(&new)).then_some(new))
+}
+
+/// The condition with these entries; its time moves only if the status does.
+fn renewed(old: Option<&Upgradable>, sets: &BTreeMap<String, bool>, now_unix: i64) -> Upgradable {
     let (status, reason) = if sets.values().all(|can| *can) {
         ("True", "AllSidecarsetUpgradable")
     } else {
@@ -70,13 +80,27 @@ fn upgradable(
         out.push_str(if *can { "true" } else { "false" });
     });
     let kept = old.filter(|old| *old.status == *status);
-    let new = Upgradable {
+    Upgradable {
         status: status.into(),
         reason: reason.into(),
         message: message.into(),
         transition_unix: kept.map_or(Some(now_unix), |old| old.transition_unix),
-    };
-    Ok((old != Some(&new)).then_some(new))
+    }
+}
+
+/// The patch that takes the `false` of sets that do not exist any more out of a Pod's condition, which would stay for ever; `None`
+/// if there is none. A `true` does no harm and goes with the next change. To be asked for every Pod after a set was deleted, and
+/// at each resync.
+///
+/// Rule: C-BUG-10.
+#[must_use]
+pub fn prune(pod: &PodFacts, known: &BTreeSet<String>, now_unix: i64) -> Option<Value> {
+    let message = &pod.upgradable.as_ref()?.message;
+    let mut sets: BTreeMap<String, bool> = serde_json::from_str(message).ok()?;
+    let before = sets.len();
+    sets.retain(|name, can| *can || known.contains(name));
+    let old = pod.upgradable.as_deref();
+    (sets.len() < before).then(|| patch(pod, renewed(old, &sets, now_unix), now_unix))
 }
 
 /// Whether the Pod says already that it cannot take the set's change: the cheap look before [`set_upgradable`].

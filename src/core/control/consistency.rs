@@ -87,9 +87,13 @@ pub(super) fn is_consistent<'t>(
     })
 }
 
+/// Whether the digest of the spec runs. Where the runtime tells a bare image id, only the name that it tells is left to compare.
+///
 /// Rules: C-CONS-4, C-BUG-15.
 fn runs(status: &StatusFact, image: &str) -> bool {
-    image::is_same(image::without_scheme(&status.image_id), image) || image::is_same(&status.image, image)
+    let pulled = image::without_scheme(&status.image_id);
+    let told = if image::has_digest(pulled) { pulled } else { &status.image };
+    image::is_same(told, image)
 }
 
 /// Whether the Pod serves, and no hot pair of the set is in the middle of an upgrade.
@@ -99,9 +103,9 @@ pub(super) fn is_ready(set: &SetFacts, pod: &PodFacts) -> bool {
     pod.phase == Phase::Running
         && pod.is_ready
         && !pod.is_terminating
-        && set
-            .hot_pairs()
-            .all(|(sidecar, pair)| pair.empty_image.is_empty() || hot::is_other_empty(pod, sidecar, pair))
+        && set.hot_pairs().all(|(sidecar, pair)| {
+            pair.empty_image.is_empty() || hot::is_other_empty(set, pod, sidecar, pair)
+        })
 }
 
 /// What can be done with a Pod that is not updated.

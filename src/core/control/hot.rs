@@ -23,18 +23,15 @@ fn working_and_other<'s>(pod: &PodFacts, sidecar: &Sidecar, pair: &'s HotPair) -
     if working_entry(pod, &sidecar.name).as_deref() == Some(one) { (one, two) } else { (two, one) }
 }
 
-/// Whether the container that does not work is empty: it has the set's empty image, or that of an older set, which its version
-/// tells.
+/// Whether the container that does not work is empty: it has the set's empty image, or, where more than images of the set
+/// changed since, that of the older set, which its version tells.
 ///
 /// Rules: C-CONS-5, C-HOTC-3, C-HOTC-11, C-BUG-6.
-pub(super) fn is_other_empty(pod: &PodFacts, sidecar: &Sidecar, pair: &HotPair) -> bool {
+pub(super) fn is_other_empty(set: &SetFacts, pod: &PodFacts, sidecar: &Sidecar, pair: &HotPair) -> bool {
     let (_, other) = working_and_other(pod, sidecar, pair);
-    is_empty(pod, other, pair)
-}
-
-fn is_empty(pod: &PodFacts, name: &str, pair: &HotPair) -> bool {
-    pod.image(name) == Some(&pair.empty_image)
-        || pod.annotation(&format!("{}{name}", keys::VERSION_PREFIX)) == Some("0")
+    let version = || pod.annotation(&format!("{}{other}", keys::VERSION_PREFIX));
+    let is_of_older_set = || pod.records_without_image.hash(&set.name) != set.hash_without_image;
+    pod.image(other) == Some(&pair.empty_image) || (version() == Some("0") && is_of_older_set())
 }
 
 /// The container that gets the new image, and the one that is kept.
@@ -97,7 +94,7 @@ pub(super) fn upgrade(
         return;
     }
     let (working, _) = working_and_other(pod, sidecar, pair);
-    if working != kept && !is_empty(pod, target, pair) {
+    if working != kept && pod.image(target) != Some(&pair.empty_image) {
         change.set_image(target, &pair.empty_image);
         change.set_working(&sidecar.name, kept);
         change.annotate(version(target), "0");
@@ -112,7 +109,7 @@ pub(super) fn upgrade(
 ///
 /// Rules: C-HOTC-7, C-HOTC-13, C-HOTC-14, C-BUG-6, C-BUG-7.
 pub(super) fn is_ready_for_reset(set: &SetFacts, pod: &PodFacts, before: &Before) -> bool {
-    if set.hot_pairs().all(|(sidecar, pair)| !is_migrating(pod, sidecar, pair)) {
+    if set.hot_pairs().all(|(sidecar, pair)| !is_migrating(set, pod, sidecar, pair)) {
         return false;
     }
     let others: Vec<&str> =
@@ -125,9 +122,9 @@ pub(super) fn is_ready_for_reset(set: &SetFacts, pod: &PodFacts, before: &Before
     is_consistent(pod, before, rest) && is_up()
 }
 
-fn is_migrating(pod: &PodFacts, sidecar: &Sidecar, pair: &HotPair) -> bool {
+fn is_migrating(set: &SetFacts, pod: &PodFacts, sidecar: &Sidecar, pair: &HotPair) -> bool {
     let (_, other) = working_and_other(pod, sidecar, pair);
-    pod.image(other).is_some() && !is_empty(pod, other, pair)
+    pod.image(other).is_some() && !is_other_empty(set, pod, sidecar, pair)
 }
 
 /// The change that empties every old container of a Pod.
@@ -135,7 +132,7 @@ fn is_migrating(pod: &PodFacts, sidecar: &Sidecar, pair: &HotPair) -> bool {
 /// Rule: C-HOTC-8.
 pub(super) fn reset(set: &SetFacts, pod: &PodFacts) -> PodChange {
     let mut change = PodChange::default();
-    for (sidecar, pair) in set.hot_pairs().filter(|(sidecar, pair)| is_migrating(pod, sidecar, pair)) {
+    for (sidecar, pair) in set.hot_pairs().filter(|(sidecar, pair)| is_migrating(set, pod, sidecar, pair)) {
         let (working, other) = working_and_other(pod, sidecar, pair);
         change.set_image(other, &pair.empty_image);
         change.annotate(format!("{}{other}", keys::VERSION_PREFIX), "0");

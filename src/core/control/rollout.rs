@@ -160,3 +160,6 @@ fn uses_budget(view: &PodView<'_>, back_offs: &BackOffs) -> bool {
     let may_be_written = || back_offs.get(&*view.pod.uid).is_some_and(|back_off| back_off.may_be_written);
     if view.is_updated { !view.is_ready } else { may_be_written() }
 }
+
+#[cfg(test)]
+mod tests;

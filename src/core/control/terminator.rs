@@ -178,16 +178,23 @@ fn replace_images(pod: &PodFacts, group: &[&ContainerFact]) -> Vec<Action> {
     vec![Action::PatchPod(patch), tell(pod, message)]
 }
 
-/// A request for all that run and that no open request names. A container that runs again after a request was carried out gets
-/// another one; each group has names of its own.
+/// A request for all that run and that no open request names. A container that runs again after its request was carried out gets
+/// another one. The first request of a Pod has upstream's name, each later one another.
 ///
 /// Rules: C-TERM-12, C-TERM-15, C-TERM-16, C-TERM-18, C-EVT-6, C-BUG-28, C-BUG-29. Decision: D-34.
 fn recreate(pod: &PodFacts, group: &[&ContainerFact], requests: Requests<'_>, suffix: &str) -> Vec<Action> {
-    let left = running(pod, group);
-    if left.is_empty() {
+    let mut names: Vec<&str> = running(pod, group).into_iter().map(|container| &*container.name).collect();
+    if let Requests::Served(requests) = requests {
+        let is_open = |name: &&str| {
+            requests
+                .iter()
+                .any(|request| !request.is_finished && request.containers.iter().any(|c| c == name))
+        };
+        names.retain(|name| !is_open(name));
+    }
+    if names.is_empty() {
         return Vec::new();
     }
-    let names: Vec<&str> = left.iter().map(|container| &*container.name).collect();
     let Requests::Served(requests) = requests else {
         let message = format!(
             "sidecars keep running, because this cluster has no ContainerRecreateRequest to kill them with: {}",
@@ -195,14 +202,7 @@ fn recreate(pod: &PodFacts, group: &[&ContainerFact], requests: Requests<'_>, su
         );
         return vec![Action::Tell(Event { is_warning: true, ..event(pod, message) })];
     };
-    let base = format!("sidecar-termination-{}{suffix}", pod.uid);
-    let of_group = |request: &&Request| request.name == base || numbered(&request.name, &base).is_some();
-    let earlier: Vec<&Request> = requests.iter().filter(of_group).collect();
-    if earlier.iter().any(|request| !request.is_finished) {
-        return Vec::new();
-    }
-    let last = earlier.iter().filter_map(|request| numbered(&request.name, &base)).max().unwrap_or(1);
-    let name = if earlier.is_empty() { base } else { format!("{base}-{}", last + 1) };
+    let name = free_name(pod, suffix, requests);
     let request = json!({
         "apiVersion": "apps.kruise.io/v1beta1", "kind": "ContainerRecreateRequest",
         "metadata": {
@@ -222,9 +222,14 @@ fn recreate(pod: &PodFacts, group: &[&ContainerFact], requests: Requests<'_>, su
     vec![Action::Recreate(request), tell(pod, message)]
 }
 
-/// The number behind the base of a name.
-fn numbered(name: &str, base: &str) -> Option<u32> {
-    name.strip_prefix(base)?.strip_prefix('-')?.parse().ok()
+/// The first name that no request of the Pod has.
+fn free_name(pod: &PodFacts, suffix: &str, requests: &[Request]) -> String {
+    let base = format!("sidecar-termination-{}", pod.uid);
+    let is_free = |name: &String| requests.iter().all(|request| request.name != *name);
+    let names = [base.clone(), format!("{base}{suffix}")].into_iter();
+    // One of so many numbers is free.
+    let numbered = (2..=requests.len() + 2).map(|number| format!("{base}{suffix}-{number}"));
+    names.chain(numbered).find(is_free).unwrap_or(base)
 }
 
 /// The Pod counts as ended, so that the exit code of a sidecar does not.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use sidecarset_core::api::decode::V1ALPHA1;
 use sidecarset_core::api::json::write_value;
 use sidecarset_core::api::{convert, keys};
 use sidecarset_core::context::Context;
@@ -98,7 +99,9 @@ impl Cluster {
             }
             "SidecarSet" => {
                 let mut set = object.clone();
-                convert::to_v1beta1(&mut set);
+                if text(&set, &["apiVersion"]) == V1ALPHA1 {
+                    convert::to_v1beta1(&mut set);
+                }
                 defaulting::apply(&mut set);
                 defaulting::set_hash_annotations(&mut set).expect("a set that can be decoded");
                 self.stamp(&mut set);
@@ -107,6 +110,10 @@ impl Cluster {
             }
             "Pod" => self.create_pod(object),
             "ControllerRevision" => {
+                // The garbage collector takes what belongs to an object that is not there.
+                if !object["metadata"]["ownerReferences"].is_null() {
+                    return Ok(());
+                }
                 let mut revision = object.clone();
                 self.stamp(&mut revision);
                 self.store_revision(&canonical(&revision))?;

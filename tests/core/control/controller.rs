@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
-use sidecarset_core::control::condition::set_upgradable;
+use sidecarset_core::control::condition::{prune, set_upgradable};
 use sidecarset_core::control::expectations::{Expectations, PodKey};
 use sidecarset_core::control::interner::Interner;
 use sidecarset_core::control::missed::{Repair, WebhookHealth};
@@ -113,14 +113,29 @@ impl Controller {
     }
 
     /// The watch of sets and namespaces shows what is there now.
-    pub(crate) fn see_sets(&mut self, cluster: &Cluster) {
+    pub(crate) fn see_sets(&mut self, cluster: &mut Cluster) {
+        let before = self.known.len();
         self.known.retain(|name, _| cluster.sets.contains_key(name));
+        if self.known.len() < before {
+            self.prune(cluster);
+        }
         for (name, set) in &cluster.sets {
             let new = facts(set);
             if self.known.get(name).is_none_or(|old| trigger::after_set(old, &new)) {
                 self.enqueue(name, cluster.now_ms);
                 self.back_offs.remove(name);
                 self.known.insert(name.clone(), new);
+            }
+        }
+    }
+
+    /// Sets are gone: their names go from the conditions of Pods.
+    fn prune(&self, cluster: &mut Cluster) {
+        let known: BTreeSet<String> = cluster.sets.keys().cloned().collect();
+        for (key, pod) in &self.seen {
+            if let Some(patch) = prune(pod, &known, cluster.now_unix()) {
+                // One that changed meanwhile is pruned at the next resync.
+                let _ = cluster.patch_pod(key, &patch, true);
             }
         }
     }
@@ -232,8 +247,11 @@ impl Controller {
         self.pod_writes += 1;
         let written = match cluster.patch_pod(&key, &patch, kind.subresource().is_some()) {
             Ok(written) => written,
+            // What the API server has now counts, and everything is decided again.
             Err(Refused::Conflict | Refused::NotFound) => {
-                return self.enqueue(&set.name, cluster.now_ms + 1000);
+                let new = cluster.pods.get(&key).cloned();
+                self.see(cluster, &PodChange { key, old: None, new });
+                return self.enqueue(&set.name, cluster.now_ms);
             }
             Err(error) => panic!("{error:?}"),
         };
@@ -285,7 +303,12 @@ impl Controller {
             .filter(|request| request["metadata"]["ownerReferences"][0]["uid"] == pod["metadata"]["uid"])
             .map(|request| Request {
                 name: text(request, &["metadata", "name"]).to_owned(),
-                containers: Vec::new(),
+                containers: request["spec"]["containers"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|container| text(container, &["name"]).to_owned())
+                    .collect(),
                 is_finished: false,
             })
             .collect();

@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::cluster::{Cluster, text, time};
 
+/// How long the node takes to notice a change of a Pod.
+const NOTICE_MS: u64 = 20;
 /// How long a container takes to start with a new image.
 const START_MS: u64 = 600;
 /// 2026-01-01T00:00:00Z, from which ready times count.
@@ -43,6 +45,8 @@ pub(crate) struct Kubelet {
     pods: BTreeMap<String, (String, PodState)>,
     indexes: BTreeMap<String, i64>,
     timers: BTreeSet<Timer>,
+    /// Pods to look at, and when.
+    wakes: BTreeMap<String, u64>,
     for_all: Map<String, Value>,
     for_pod: BTreeMap<String, Map<String, Value>>,
 }
@@ -91,10 +95,16 @@ impl Kubelet {
 
     /// When the next container starts.
     pub(crate) fn next_due_ms(&self) -> Option<u64> {
-        self.timers.first().map(|timer| timer.due_ms)
+        let timers = self.timers.first().map(|timer| timer.due_ms);
+        timers.into_iter().chain(self.wakes.values().copied()).min()
     }
 
-    /// Starts the containers that are due, and brings their Pods up to date.
+    /// A Pod, or what is set for it, has changed.
+    pub(crate) fn wake(&mut self, now_ms: u64, key: &str) {
+        self.wakes.entry(key.to_owned()).or_insert(now_ms + NOTICE_MS);
+    }
+
+    /// Starts the containers that are due, and brings Pods up to date.
     pub(crate) fn fire(&mut self, cluster: &mut Cluster) {
         while let Some(timer) = self.timers.first().filter(|timer| timer.due_ms <= cluster.now_ms).cloned() {
             self.timers.remove(&timer);
@@ -107,6 +117,16 @@ impl Kubelet {
             }
             self.sync(cluster, &key);
         }
+        let due: Vec<String> = self
+            .wakes
+            .iter()
+            .filter(|(_, due)| **due <= cluster.now_ms)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in due {
+            self.wakes.remove(&key);
+            self.sync(cluster, &key);
+        }
     }
 
     /// A Pod that was seen for the first time counts up.
@@ -116,7 +136,7 @@ impl Kubelet {
     }
 
     /// Brings the status of one Pod up to date.
-    pub(crate) fn sync(&mut self, cluster: &mut Cluster, key: &str) {
+    fn sync(&mut self, cluster: &mut Cluster, key: &str) {
         let Some(pod) = cluster.pods.get(key).cloned() else {
             self.pods.remove(key);
             return;

@@ -13,6 +13,8 @@ use super::node::{Kubelet, containers};
 const LATENCY_MS: u64 = 5;
 /// A step that has not settled after this time never will.
 const LIMIT_MS: u64 = 90_000;
+/// How long nothing may happen after a step.
+const QUIET_MS: u64 = 6500;
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 /// The order in which Pods were written, by set, and the most Pods in the middle of it.
@@ -64,7 +66,7 @@ impl Run {
             assert!(due <= end, "does not settle: {}", self.observe());
             self.pass(due.saturating_sub(self.cluster.now_ms));
         }
-        self.pass(6500);
+        self.pass(QUIET_MS);
         let mut orders = std::mem::take(&mut self.orders);
         if let Some(list) = orders.updated.get_mut("-") {
             list.sort();
@@ -97,13 +99,13 @@ impl Run {
 
     /// Tells node and controller what changed.
     fn deliver(&mut self) {
-        self.controller.see_sets(&self.cluster);
+        self.controller.see_sets(&mut self.cluster);
         while !self.cluster.changes.is_empty() {
             for change in std::mem::take(&mut self.cluster.changes) {
                 self.note_order(&change.key, change.old.as_ref(), change.new.as_ref());
                 change.new.iter().for_each(|pod| self.kubelet.notice(pod));
                 self.controller.see(&self.cluster, &change);
-                self.kubelet.sync(&mut self.cluster, &change.key);
+                self.kubelet.wake(self.cluster.now_ms, &change.key);
                 self.controller.terminate(&mut self.cluster, &change.key);
             }
         }
@@ -166,9 +168,8 @@ impl Run {
                 let mut settings = operation.as_object().expect("an object").clone();
                 settings.retain(|name, _| name != "op" && name != "pods");
                 self.kubelet.set(&operation["pods"], &settings);
-                let keys: Vec<String> = self.cluster.pods.keys().cloned().collect();
-                for key in keys {
-                    self.kubelet.sync(&mut self.cluster, &key);
+                for key in self.cluster.pods.keys() {
+                    self.kubelet.wake(self.cluster.now_ms, key);
                 }
             }
             "wait" => {

@@ -1,1 +1,126 @@
+use serde_json::json;
 
+use super::*;
+use crate::control::fixtures::{mk_pod, mk_set, mk_set_object};
+use crate::control::rollout::{BackOffs, choose};
+
+fn plan() -> RevisionPlan {
+    RevisionPlan { latest: "r".to_owned(), collision_count: 0, writes: Vec::new(), too_long: None }
+}
+
+/// Rules: C-STAT-5…9, C-STAT-12, C-BUG-8, C-BUG-36.
+#[test]
+fn written_only_if_something_changed() {
+    let stored = |status: Value| {
+        let mut all = json!({
+            "observedGeneration": 1, "matchedPods": 4, "updatedPods": 3, "readyPods": 2, "updatedReadyPods": 1,
+            "latestRevision": "r", "collisionCount": 0,
+        });
+        json_patch::merge(&mut all, &status);
+        mk_set_object(&json!({"status": all}))
+    };
+    let counts = [4, 3, 2, 1];
+    assert_eq!(write(&stored(json!({})), counts, &plan(), None, 0), None);
+    assert_eq!(
+        write(&stored(json!({"observedGeneration": 2})), counts, &plan(), None, 0),
+        None,
+        "never back"
+    );
+    for other in [
+        json!({"observedGeneration": 0}),
+        json!({"matchedPods": 5}),
+        json!({"updatedReadyPods": null}),
+        json!({"latestRevision": "q"}),
+        json!({"collisionCount": null}),
+        json!({"collisionCount": 1}),
+    ] {
+        let patch =
+            write(&stored(other.clone()), counts, &plan(), None, 0).unwrap_or_else(|| panic!("{other}"));
+        assert_eq!(patch["metadata"], json!({"uid": "set-uid", "resourceVersion": "22"}));
+        assert_eq!(
+            patch["status"],
+            json!({
+                "observedGeneration": 1, "matchedPods": 4, "updatedPods": 3, "readyPods": 2, "updatedReadyPods": 1,
+                "latestRevision": "r", "collisionCount": 0,
+            })
+        );
+    }
+    let patch = write(&mk_set(&json!({})), [1, 0, 0, 0], &plan(), None, 0).unwrap();
+    assert_eq!(patch["status"]["updatedReadyPods"], Value::Null, "left out when 0");
+    assert_eq!(patch["status"]["readyPods"], 0);
+}
+
+/// Kubernetes' standard form: the time moves with the status only, conditions of others stay. Rule: C-STAT-9.
+#[test]
+fn conditions_have_the_standard_form() {
+    let verdicts = |is_true, message: &str| {
+        Some([
+            (ROLLOUT_COMPLETE, verdict(is_true, "R", message)),
+            (INJECTION_COMPLETE, verdict(true, "I", "i")),
+        ])
+    };
+    let mut set = mk_set_object(&json!({"status": {"conditions": [{"type": "Other", "status": "Unknown"}]}}));
+    let mut look = |verdicts, now| {
+        let patch = write(&set, [0; 4], &plan(), verdicts, now);
+        let conditions =
+            patch.as_ref().map(|patch| patch["status"]["conditions"].as_array().unwrap().clone());
+        if let Some(conditions) = &conditions {
+            set.status.conditions.clone_from(conditions);
+            set.status.observed_generation = 1;
+            set.status.latest_revision = "r".to_owned();
+            set.status.collision_count = Some(0);
+        }
+        conditions.map(|conditions| conditions[1].clone())
+    };
+    let expected = |status: &str, second: u32, message: &str| {
+        Some(json!({
+            "type": ROLLOUT_COMPLETE, "status": status, "observedGeneration": 1, "reason": "R", "message": message,
+            "lastTransitionTime": format!("1970-01-01T00:00:{second:02}Z"),
+        }))
+    };
+    assert_eq!(look(verdicts(false, "a"), 1), expected("False", 1, "a"));
+    assert_eq!(look(verdicts(false, "a"), 2), None);
+    assert_eq!(look(verdicts(false, "b"), 3), expected("False", 1, "b"));
+    assert_eq!(look(verdicts(true, "b"), 4), expected("True", 4, "b"));
+    assert_eq!(set.status.conditions[0]["type"], "Other");
+}
+
+/// What a rollout waits for. Rules: C-STAT-3, C-STAT-13, C-BUG-22. Decision: D-32, D-33, D-37.
+#[test]
+fn reasons() {
+    let done = json!({"metadata": {"annotations": {"kruise.io/sidecarset-hash": crate::control::fixtures::record("bbb")}}});
+    let mut down = done.clone();
+    down["status"] = json!({"conditions": null});
+    let old = json!({});
+    let odd = json!({"metadata": {"annotations": {"kruise.io/sidecarset-hash-without-image": "{}"}}});
+    let reason = |spec: Value, pods: &[&Value]| {
+        let set = mk_set(&json!({"updateStrategy": spec}));
+        let pods: Vec<PodFacts> =
+            pods.iter().enumerate().map(|(i, patch)| mk_pod(&format!("p{i}"), patch)).collect();
+        let views: Vec<PodView<'_>> = pods.iter().map(|pod| PodView::new(&set, pod)).collect();
+        let round = choose(&set, &views, &BackOffs::new(), "r", 0);
+        let verdict = rollout(&set, &views, Some(&round));
+        (verdict.reason, counts(&views))
+    };
+    assert_eq!(reason(json!({}), &[]), ("NoPods", [0; 4]));
+    assert_eq!(reason(json!({}), &[&done]), ("AllPodsUpdated", [1; 4]));
+    assert_eq!(reason(json!({"type": "NotUpdate"}), &[&done, &old]), ("NotUpdate", [2, 1, 2, 1]));
+    assert_eq!(reason(json!({"paused": true}), &[&old]).0, "Paused");
+    assert_eq!(reason(json!({}), &[&old]).0, "Progressing");
+    assert_eq!(reason(json!({}), &[&down]), ("WaitingForPods", [1, 1, 0, 0]));
+    assert_eq!(reason(json!({}), &[&down, &old]).0, "WaitingForPods");
+    assert_eq!(reason(json!({"maxUnavailable": 0}), &[&done, &old]).0, "MaxUnavailable");
+    assert_eq!(reason(json!({"partition": 1}), &[&done, &old]).0, "Partition");
+    assert_eq!(reason(json!({"selector": {"matchLabels": {"a": "b"}}}), &[&old]).0, "NotSelected");
+    assert_eq!(reason(json!({}), &[&odd]).0, "NotUpgradable");
+    let broken = json!({"selector": {"matchExpressions": [{"key": "a", "operator": "oops"}]}});
+    assert_eq!(reason(broken, &[&old]).0, "InvalidSelector");
+}
+
+#[test]
+fn messages_name_some_pods() {
+    let pods: Vec<PodFacts> = (0..5).map(|index| mk_pod(&format!("p{index}"), &json!({}))).collect();
+    let refs: Vec<&PodFacts> = pods.iter().collect();
+    assert_eq!(names(&refs), "default/p0, default/p1, default/p2 and 2 more");
+    assert_eq!(names(&refs[..1]), "default/p0");
+}
