@@ -30,6 +30,8 @@ pub(crate) struct ControlPlane {
     pub(crate) kubectl: Kubectl,
     address: Ipv4Addr,
     server: String,
+    /// The command of the API server, once it has been started.
+    api_server: OnceLock<Vec<String>>,
 }
 
 impl ControlPlane {
@@ -56,12 +58,40 @@ impl ControlPlane {
     pub(crate) fn in_own_network(name: &str, addresses: &[Ipv4Addr]) -> Result<Self, String> {
         let own = addresses.first().copied().ok_or("no address for the API server")?;
         let plane = Self::prepare(name, Network::Own, own)?;
-        plane.run(&["ip", "link", "set", "lo", "up"])?;
-        for address in addresses {
-            plane.run(&["ip", "addr", "add", &format!("{address}/32"), "dev", "lo"])?;
-        }
+        plane.make_local(addresses)?;
         plane.start_api_server()?;
         Ok(plane)
+    }
+
+    /// The same in the network namespace of this process, see [`crate::own_network`].
+    ///
+    /// # Errors
+    /// What did not start.
+    pub(crate) fn in_this_network(name: &str, addresses: &[Ipv4Addr]) -> Result<Self, String> {
+        let own = addresses.first().copied().ok_or("no address for the API server")?;
+        let plane = Self::prepare(name, Network::Shared, own)?;
+        plane.make_local(addresses)?;
+        plane.start_api_server()?;
+        Ok(plane)
+    }
+
+    fn make_local(&self, addresses: &[Ipv4Addr]) -> Result<(), String> {
+        self.run(&["ip", "link", "set", "lo", "up"])?;
+        for address in addresses {
+            self.run(&["ip", "addr", "add", &format!("{address}/32"), "dev", "lo"])?;
+        }
+        Ok(())
+    }
+
+    /// Ends the API server and starts it again with the same settings and data.
+    ///
+    /// # Errors
+    /// Why it does not become ready again.
+    pub(crate) fn restart_api_server(&self) -> Result<(), String> {
+        let command = self.api_server.get().ok_or("the API server was never started")?;
+        self.supervisor.stop("apiserver")?;
+        let pid = self.supervisor.start("apiserver", command)?;
+        self.await_ready("apiserver", pid, || self.kubectl.run(&["get", "--raw", "/readyz"]).map(|_| ()))
     }
 
     /// Makes a namespace where Pods can be created, and gives a kubectl for it.
@@ -137,7 +167,7 @@ impl ControlPlane {
             cache: folder.join("data/kubectl"),
             namespace: "default".to_owned(),
         };
-        Ok(Self { supervisor, folder, authority, kubectl, address, server })
+        Ok(Self { supervisor, folder, authority, kubectl, address, server, api_server: OnceLock::new() })
     }
 
     fn start_api_server(&self) -> Result<(), String> {
@@ -182,7 +212,8 @@ impl ControlPlane {
             flag("enable-aggregator-routing", "true"),
             flag("endpoint-reconciler-type", "none"),
         ];
-        let api_server_pid = self.supervisor.start("apiserver", &api_server)?;
+        let api_server_pid =
+            self.supervisor.start("apiserver", self.api_server.get_or_init(|| api_server))?;
         self.await_ready("apiserver", api_server_pid, || {
             if Supervisor::ended(etcd_pid) {
                 return Err(format!("etcd ended by itself; {}", self.supervisor.log_tail("etcd")));

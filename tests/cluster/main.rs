@@ -23,11 +23,15 @@ mod image;
 mod injected;
 mod injection;
 mod kubectl;
+#[allow(dead_code, reason = "the load generator has this module too and uses another part of it")]
+#[path = "../load/client.rs"]
+mod load_client;
 mod manifests;
 #[path = "../core/normal_form.rs"]
 mod normal_form;
 mod packages;
 mod packaging;
+mod own_network;
 mod pki;
 mod poll;
 mod programs;
@@ -36,8 +40,10 @@ mod record;
 mod recorder;
 mod reinvocation;
 mod replicas;
+mod service;
 mod set_api;
 mod sidecarsets;
+mod soak;
 mod supervisor;
 mod verdicts;
 mod webhook;

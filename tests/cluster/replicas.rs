@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::admission;
@@ -18,7 +16,7 @@ use crate::control_plane::ControlPlane;
 use crate::injected::{assert_agents, items};
 use crate::kubectl::Kubectl;
 use crate::poll;
-use crate::webhook::registration;
+use crate::service;
 
 const API_SERVER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const REPLICAS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 0, 2), Ipv4Addr::new(10, 1, 0, 3)];
@@ -114,9 +112,9 @@ struct Replicas<'a> {
 
 impl<'a> Replicas<'a> {
     fn new(plane: &'a ControlPlane) -> Self {
-        let kubectl = plane.namespace("sidecarset-system", json!({}));
+        let kubectl = plane.namespace(service::NAMESPACE, json!({}));
         let certificates = plane.folder.join("certificates");
-        plane.authority.server(&certificates, &["sidecarset-webhook.sidecarset-system.svc"]).unwrap();
+        plane.authority.server(&certificates, &[service::HOST]).unwrap();
         let sidecarsets = plane.folder.join("sidecarsets");
         fs::create_dir_all(&sidecarsets).unwrap();
         fs::copy(admission::sidecarsets().join("agents.yaml"), sidecarsets.join("agents.yaml")).unwrap();
@@ -124,23 +122,13 @@ impl<'a> Replicas<'a> {
         for address in REPLICAS {
             replicas.start(address).unwrap();
         }
-        replicas.kubectl.create(&[
-            json!({
-                "apiVersion": "v1", "kind": "Service", "metadata": {"name": "sidecarset-webhook"},
-                "spec": {"ports": [{"name": "https", "port": 443, "targetPort": 10250}]},
-            }),
-            endpoints(&REPLICAS),
-        ]);
+        replicas.kubectl.create(&[service::service(), service::endpoints(&REPLICAS)]);
         replicas
     }
 
     /// Registers the Service and waits until the API server asks a replica.
     fn register(&self, pods: &Kubectl) {
-        let mut configuration = registration(&self.kubectl);
-        let ca = STANDARD.encode(fs::read(self.plane.authority.certificate()).unwrap());
-        configuration["webhooks"][0]["clientConfig"]["caBundle"] = json!(ca);
-        assert_eq!(configuration["webhooks"][0]["failurePolicy"], "Fail");
-        self.kubectl.create(&[configuration]);
+        self.kubectl.create(&[service::configuration(&self.kubectl, &self.plane.authority.certificate())]);
         let probe =
             ["run", "probe", "--image=probe:1", "--labels=app=shop", "--dry-run=server", "-o", "yaml"];
         poll::until("a replica to be asked", Duration::from_secs(20), || {
@@ -156,7 +144,7 @@ impl<'a> Replicas<'a> {
             "webhook".to_owned(),
             format!("--sidecarsets={}", self.plane.folder.join("sidecarsets").display()),
             format!("--cert-dir={}", self.plane.folder.join("certificates").display()),
-            format!("--listen={address}:10250"),
+            format!("--listen={address}:{}", service::PORT),
             format!("--probe-listen={address}:8081"),
             "--shutdown-delay=2s".to_owned(),
         ];
@@ -198,7 +186,8 @@ impl<'a> Replicas<'a> {
             let ready: Vec<Ipv4Addr> =
                 REPLICAS.into_iter().filter(|address| self.ready(*address).is_ok()).collect();
             if ready != listed {
-                self.kubectl.run_with_input(&["replace", "-f", "-"], &endpoints(&ready).to_string())?;
+                self.kubectl
+                    .run_with_input(&["replace", "-f", "-"], &service::endpoints(&ready).to_string())?;
                 listed = ready;
             }
             thread::sleep(Duration::from_millis(100));
@@ -225,15 +214,4 @@ impl<'a> Replicas<'a> {
 /// The name of a replica's program.
 fn name(address: Ipv4Addr) -> String {
     format!("replica_{}", address.octets()[3])
-}
-
-fn endpoints(ready: &[Ipv4Addr]) -> Value {
-    let endpoints: Vec<Value> =
-        ready.iter().map(|address| json!({"addresses": [address], "conditions": {"ready": true}})).collect();
-    json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "sidecarset-webhook", "labels": {"kubernetes.io/service-name": "sidecarset-webhook"}},
-        "endpoints": endpoints,
-        "ports": [{"name": "https", "port": 10250, "protocol": "TCP"}],
-    })
 }

@@ -96,6 +96,22 @@ impl Supervisor {
             .ok_or_else(|| format!("the supervisor answered {answer:?} when asked to stop {name}"))
     }
 
+    /// Sends a signal, for example `KILL`, to the program with this process id.
+    ///
+    /// # Errors
+    /// What `kill` says.
+    pub(crate) fn signal(pid: u32, name: &str) -> Result<(), String> {
+        let output = Command::new("kill")
+            .args(["-s", name, &pid.to_string()])
+            .output()
+            .map_err(|error| format!("cannot run kill: {error}"))?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
     /// Whether the program with this process id has ended by itself.
     pub(crate) fn ended(pid: u32) -> bool {
         // The state follows the name in brackets; a program that has ended stays as Z until its parent waits for it.
@@ -165,7 +181,7 @@ impl Drop for Supervisor {
 }
 
 /// The flags of `unshare` for a network namespace of one's own: the first that this machine allows.
-fn own_network_flags() -> Result<&'static [&'static str], String> {
+pub(crate) fn own_network_flags() -> Result<&'static [&'static str], String> {
     const CHOICES: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
     let mut refusals = Vec::new();
     for flags in CHOICES {

@@ -34,9 +34,11 @@ const LARGEST_HEAD: usize = 16 << 10;
 
 /// What is called, and with which bytes.
 pub(crate) struct Target {
-    authority: String,
+    /// Gives the address for the next connection: an API server chooses among the endpoints of a Service anew each time.
+    dial_to: Box<dyn Fn() -> String + Send + Sync>,
     name: ServerName<'static>,
     connector: TlsConnector,
+    head: String,
     /// Head and body of the request.
     request: Vec<u8>,
 }
@@ -53,22 +55,35 @@ impl Target {
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host).map_err(|error| format!("{url}: {error}"))?;
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: kube-apiserver-admission\r\nContent-Length: {}\r\n\
-             Accept: application/json, */*\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n",
-            review.len()
+            "POST {path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: kube-apiserver-admission\r\n\
+             Accept: application/json, */*\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\nContent-Length: "
         );
-        let mut request = head.into_bytes();
-        request.extend_from_slice(review);
-        let authority = match authority.port() {
+        let address = match authority.port() {
             Some(_) => authority.to_string(),
             None => format!("{authority}:443"),
         };
-        Ok(Self { authority, name, connector: connector(ca)?, request })
+        let dial_to = Box::new(move || address.clone());
+        let mut target = Self { dial_to, name, connector: connector(ca)?, head, request: Vec::new() };
+        target.request = target.request_of(review);
+        Ok(target)
+    }
+
+    /// The same with a choice of the address for each connection; the name in the certificate stays that of the URL.
+    pub(crate) fn dialing(self, dial_to: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self { dial_to: Box::new(dial_to), ..self }
+    }
+
+    /// Head and body of a request that posts `review`.
+    pub(crate) fn request_of(&self, review: &[u8]) -> Vec<u8> {
+        let mut request = format!("{}{}\r\n\r\n", self.head, review.len()).into_bytes();
+        request.extend_from_slice(review);
+        request
     }
 
     async fn dial(&self) -> Result<Connection, String> {
-        let wrong = |error| format!("cannot connect to {}: {error}", self.authority);
-        let tcp = TcpStream::connect(&self.authority).await.map_err(wrong)?;
+        let address = (self.dial_to)();
+        let wrong = |error| format!("cannot connect to {address}: {error}");
+        let tcp = TcpStream::connect(&address).await.map_err(wrong)?;
         tcp.set_nodelay(true).map_err(wrong)?;
         let stream = self.connector.connect(self.name.clone(), tcp).await.map_err(wrong)?;
         Ok(Connection { stream, buffer: Vec::with_capacity(LARGEST_HEAD), idle_since: Instant::now() })
@@ -120,27 +135,46 @@ impl Pool {
 
     /// Posts the review and checks the answer. Returns the answer's body size in bytes.
     pub(crate) async fn call(self: &Arc<Self>) -> Result<usize, String> {
-        tokio::time::timeout(ANSWER_TIME, self.call_unbounded())
-            .await
-            .unwrap_or_else(|_elapsed| Err(format!("no answer within {ANSWER_TIME:?}")))
+        let answer = tokio::time::timeout(ANSWER_TIME, self.exchange(&self.target.request)).await;
+        let answer = answer.unwrap_or_else(|_elapsed| Err(no_answer()))?;
+        answer.good()?;
+        check_answer(&answer.body)?;
+        Ok(answer.body.len())
     }
 
-    async fn call_unbounded(self: &Arc<Self>) -> Result<usize, String> {
+    /// Posts another review and returns the answer's body. Like an API server, repeats the call within its patience if the
+    /// answer is 429 or 5xx with `Retry-After`, and never if the connection fails.
+    pub(crate) async fn post(self: &Arc<Self>, review: &[u8]) -> Result<Vec<u8>, String> {
+        let request = self.target.request_of(review);
+        let call = async {
+            loop {
+                let answer = self.exchange(&request).await?;
+                match answer.head.retry_after {
+                    Some(seconds) if answer.head.status == 429 || answer.head.status >= 500 => {
+                        tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    }
+                    _ => return answer.good().map(|()| answer.body),
+                }
+            }
+        };
+        tokio::time::timeout(ANSWER_TIME, call).await.unwrap_or_else(|_elapsed| Err(no_answer()))
+    }
+
+    async fn exchange(self: &Arc<Self>, request: &[u8]) -> Result<Answer, String> {
         let mut connection = self.take().await?;
-        let answer = connection.exchange(&self.target.request).await?;
-        let Answer { body_bytes, keep_alive } = answer;
-        if keep_alive {
+        let answer = connection.exchange(request).await?;
+        if answer.head.keep_alive {
             connection.idle_since = Instant::now();
             self.give(Ok(connection));
         }
-        Ok(body_bytes)
+        Ok(answer)
     }
 
     async fn take(self: &Arc<Self>) -> Result<Connection, String> {
         let waiting = {
             let mut state = self.lock();
             while let Some(connection) = state.idle.pop_back() {
-                if connection.idle_since.elapsed() < IDLE_TIME {
+                if connection.idle_since.elapsed() < IDLE_TIME && connection.is_open() {
                     return Ok(connection);
                 }
             }
@@ -184,11 +218,32 @@ struct Connection {
 }
 
 struct Answer {
-    body_bytes: usize,
-    keep_alive: bool,
+    head: Head,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn good(&self) -> Result<(), String> {
+        if self.head.status == 200 {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(self.body.get(..300).unwrap_or(&self.body));
+        Err(format!("HTTP {}: {text}", self.head.status))
+    }
+}
+
+fn no_answer() -> String {
+    format!("no answer within {ANSWER_TIME:?}")
 }
 
 impl Connection {
+    /// Whether the server has said nothing since its last answer: what it says then is that it closes. Go reads idle
+    /// connections all the time and so knows, too.
+    fn is_open(&self) -> bool {
+        let said = self.stream.get_ref().0.try_read(&mut [0]);
+        said.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     async fn exchange(&mut self, request: &[u8]) -> Result<Answer, String> {
         let (first, rest) = request.split_at(request.len().min(WRITE_BUFFER));
         let wrong = |error| format!("cannot send: {error}");
@@ -210,16 +265,10 @@ impl Connection {
         while self.buffer.len() < end {
             self.read().await?;
         }
-        let body = self.buffer.get(head.bytes..end).unwrap_or_default();
         if self.buffer.len() > end {
             return Err("bytes came behind the answer".to_owned());
         }
-        if head.status != 200 {
-            let text = String::from_utf8_lossy(body.get(..300).unwrap_or(body)).into_owned();
-            return Err(format!("HTTP {}: {text}", head.status));
-        }
-        check_answer(body)?;
-        Ok(Answer { body_bytes: body.len(), keep_alive: head.keep_alive })
+        Ok(Answer { body: self.buffer.split_off(head.bytes), head })
     }
 
     async fn read(&mut self) -> Result<(), String> {
@@ -239,6 +288,8 @@ struct Head {
     status: u16,
     content_length: usize,
     keep_alive: bool,
+    /// Seconds.
+    retry_after: Option<u64>,
 }
 
 impl Head {
@@ -252,15 +303,18 @@ impl Head {
         let status = status.ok_or_else(|| format!("no status line: {status_line:?}"))?;
         let mut content_length = None;
         let mut keep_alive = true;
+        let mut retry_after = None;
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             if name.eq_ignore_ascii_case("content-length") {
                 content_length = value.trim().parse().ok();
             } else if name.eq_ignore_ascii_case("connection") {
                 keep_alive = !value.trim().eq_ignore_ascii_case("close");
+            } else if name.eq_ignore_ascii_case("retry-after") {
+                retry_after = value.trim().parse().ok();
             }
         }
         let content_length = content_length.ok_or("the answer has no Content-Length")?;
-        Ok(Some(Self { bytes: end + 4, status, content_length, keep_alive }))
+        Ok(Some(Self { bytes: end + 4, status, content_length, keep_alive, retry_after }))
     }
 }
 
@@ -293,9 +347,10 @@ mod tests {
 
     #[test]
     fn a_head_is_read_when_it_is_whole() {
-        let text = b"HTTP/1.1 503 Service Unavailable\r\nconnection: Close\r\nContent-Length: 17\r\n\r\n{}";
+        let text = b"HTTP/1.1 503 Service Unavailable\r\nconnection: Close\r\nRetry-After: 1\r\nContent-Length: 17\r\n\r\n{}";
         assert_eq!(Head::find(&text[..40]), Ok(None));
-        let whole = Head { bytes: text.len() - 2, status: 503, content_length: 17, keep_alive: false };
+        let bytes = text.len() - 2;
+        let whole = Head { bytes, status: 503, content_length: 17, keep_alive: false, retry_after: Some(1) };
         assert_eq!(Head::find(text), Ok(Some(whole)));
         assert!(Head::find(b"HTTP/1.1 200 OK\r\n\r\n").is_err_and(|error| error.contains("Content-Length")));
         assert!(Head::find(b"nonsense\r\n\r\n").is_err_and(|error| error.contains("status line")));

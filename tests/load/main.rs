@@ -2,6 +2,7 @@
 //! the two of them with `sidecarset webhook` in one interleaved run (`compare`). `docs/performance.md` says how to read it.
 
 mod args;
+#[allow(dead_code, reason = "the soak of tests/cluster has this module too and uses another part of it")]
 mod client;
 mod compare;
 mod fixed;

@@ -1,0 +1,163 @@
+//! Who asks for admissions: programs that create Pods at the API server, and bursts straight to the replicas, sent as an API
+//! server would send them.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::{Method, Request};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::load_client::{Pool, Target};
+use crate::service;
+
+use super::fleet::Listed;
+use super::sets::{self, Sets};
+use super::tally::{Called, Tally, Way};
+
+/// Where the Pods are created.
+pub(crate) const NAMESPACE: &str = "stream";
+/// How long a creator waits before it sends a Pod again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What all callers share.
+pub(crate) struct Callers {
+    pub(crate) client: kube::Client,
+    pub(crate) sets: Arc<Sets>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) done: AtomicBool,
+    pub(crate) number: AtomicU64,
+}
+
+impl Callers {
+    /// Creates Pods at the API server, one every `period`, until told to stop.
+    pub(crate) async fn create(self: Arc<Self>, period: Duration) {
+        let mut due = Instant::now();
+        while !self.done.load(Ordering::Relaxed) {
+            let number = self.number.fetch_add(1, Ordering::Relaxed);
+            let name = format!("shop-{number}");
+            let pod = sets::pod(NAMESPACE, &name, number);
+            let from = Instant::now();
+            let called = match self.create_one(&name, &pod).await {
+                Ok(pod) => judged(self.sets.judge(&pod, from, Instant::now())),
+                Err(called) => called,
+            };
+            self.tally.add(Way::ThroughApi, from, called);
+            due = (due + period).max(Instant::now() - period);
+            tokio::time::sleep_until(due.into()).await;
+        }
+    }
+
+    /// Sends a Pod until the API server has it. That the API server itself is away is not what is tried here.
+    async fn create_one(&self, name: &str, pod: &Value) -> Result<Value, Called> {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods");
+        let mut again = false;
+        loop {
+            match self.ask(Method::POST, &path, pod.to_string().into_bytes()).await {
+                Ok(pod) => return Ok(pod),
+                Err(kube::Error::Api(status)) if status.message.contains("webhook") => {
+                    return Err(Called::Lost(status.message.clone()));
+                }
+                // It had been stored before the connection ended.
+                Err(kube::Error::Api(status)) if status.code == 409 && again => {
+                    match self.ask(Method::GET, &format!("{path}/{name}"), Vec::new()).await {
+                        Ok(pod) => return Ok(pod),
+                        Err(error) => tracing::debug!(%error, "asked again"),
+                    }
+                }
+                Err(kube::Error::Api(status)) if status.code != 429 && status.code < 500 => {
+                    return Err(Called::Wrong(status.message.clone()));
+                }
+                Err(_) => self.tally.sent_again(),
+            }
+            again = true;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> kube::Result<Value> {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = request.body(body).expect("a good request");
+        self.client.request(request).await
+    }
+
+    /// Sends `size` reviews at once, every second, until told to stop, and waits for all answers.
+    pub(crate) async fn burst(self: Arc<Self>, pool: Arc<Pool>, size: u64) {
+        let mut calls = JoinSet::new();
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        while !self.done.load(Ordering::Relaxed) {
+            tick.tick().await;
+            for _ in 0..size {
+                calls.spawn(Arc::clone(&self).review(Arc::clone(&pool)));
+            }
+        }
+        while let Some(ended) = calls.join_next().await {
+            ended.expect("no panic");
+        }
+    }
+
+    async fn review(self: Arc<Self>, pool: Arc<Pool>) {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let pod = sets::pod(NAMESPACE, &format!("straight-{number}"), number);
+        let uid = format!("00000000-0000-0000-0000-{number:012}");
+        let review = json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {
+                "uid": uid,
+                "kind": {"group": "", "version": "v1", "kind": "Pod"},
+                "resource": {"group": "", "version": "v1", "resource": "pods"},
+                "namespace": NAMESPACE, "operation": "CREATE", "object": pod, "oldObject": null, "dryRun": false,
+                "userInfo": {"username": "soak"}, "options": null,
+            },
+        });
+        let from = Instant::now();
+        let called = match pool.post(review.to_string().as_bytes()).await {
+            Ok(answer) => {
+                let to = Instant::now();
+                judged(applied(&answer, &uid, pod).and_then(|pod| self.sets.judge(&pod, from, to)))
+            }
+            Err(why) => Called::Lost(why),
+        };
+        self.tally.add(Way::Straight, from, called);
+    }
+}
+
+/// Connections to the replicas that are endpoints, each time another one by chance, as an API server does.
+pub(crate) fn pool(ca: &Path, listed: &Listed) -> Result<Arc<Pool>, String> {
+    let url = format!("https://{}:443/mutate-pod?timeout=10s", service::HOST);
+    let listed = Arc::clone(listed);
+    let chance = RandomState::new();
+    let dials = AtomicU64::new(0);
+    Ok(Pool::new(Target::new(&url, ca, b"")?.dialing(move || {
+        let mut hasher = chance.build_hasher();
+        hasher.write_u64(dials.fetch_add(1, Ordering::Relaxed));
+        let listed = listed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let address = hasher.finish().checked_rem(listed.len() as u64).map(|at| listed[at as usize]);
+        address.map_or_else(|| "no endpoint".to_owned(), |address| format!("{address}:{}", service::PORT))
+    })))
+}
+
+/// The Pod after the answer's patch.
+fn applied(answer: &[u8], uid: &str, mut pod: Value) -> Result<Value, String> {
+    let review: Value = serde_json::from_slice(answer).map_err(|error| format!("the answer: {error}"))?;
+    let response = &review["response"];
+    if response["uid"] != uid || response["allowed"] != true {
+        return Err(format!("the response to {uid}: {response}"));
+    }
+    if let Some(patch) = response["patch"].as_str() {
+        let patch = STANDARD.decode(patch).map_err(|error| format!("the patch: {error}"))?;
+        let patch: json_patch::Patch =
+            serde_json::from_slice(&patch).map_err(|error| format!("the patch: {error}"))?;
+        json_patch::patch(&mut pod, &patch).map_err(|error| format!("the patch: {error}"))?;
+    }
+    Ok(pod)
+}
+
+fn judged(verdict: Result<(), String>) -> Called {
+    verdict.map_or_else(Called::Wrong, |()| Called::Good)
+}
