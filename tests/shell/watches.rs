@@ -252,7 +252,7 @@ async fn the_age_begins_anew_with_a_bookmark_of_every_watch() {
     let cluster = Cluster::ready(mk_api(&[])).await;
     let kinds = ["namespaces", "controllerrevisions", "configmaps", SETS];
     let is_open = |kind: &&str| cluster.api.calls(&[&format!("/{kind}?"), "watch=true"]) == 1;
-    until("every watch is open", || kinds.iter().all(|kind| is_open(&kind))).await;
+    until("every watch is open", || kinds.iter().all(&is_open)).await;
     let far = Instant::now() + Duration::from_secs(60);
     let age = || cluster.health.age(far).expect("listed");
     let bookmarked = Instant::now();
