@@ -26,6 +26,7 @@ mod kubectl;
 #[allow(dead_code, reason = "the load generator has this module too and uses another part of it")]
 #[path = "../load/client.rs"]
 mod load_client;
+mod managed_certificates;
 mod manifests;
 #[path = "../core/normal_form.rs"]
 mod normal_form;

@@ -27,6 +27,9 @@ const CALL: Duration = Duration::from_secs(10);
 /// Longest time without looking: a clock that jumps tells nobody.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// The same for a replica that is not ready.
+const SOON: Duration = Duration::from_secs(1);
+
 /// Something that a watch has found.
 enum Event {
     Secret(Found<Secret>),
@@ -111,7 +114,8 @@ impl Manager {
         }
         loop {
             let wait = self.act().await;
-            self.report();
+            // A replica that is not ready yet looks often.
+            let wait = if self.report() { wait } else { wait.min(SOON) };
             // `tx` lives as long as this, so there is always an event to wait for.
             if let Ok(Some(event)) = tokio::time::timeout(wait, events.recv()).await {
                 self.note(event);
@@ -369,7 +373,8 @@ impl Manager {
         Ok(())
     }
 
-    fn report(&mut self) {
+    /// Tells the probe, and whether API servers have trusted what is served.
+    fn report(&mut self) -> bool {
         let at = self.at();
         let trusted = self.replica.was_trusted(at);
         let contents = self.replica.contents();
@@ -379,6 +384,9 @@ impl Manager {
             let told = match (&object.error, &object.latest) {
                 (Some(error), _) => error.clone(),
                 (None, None) => continue,
+                (None, Some(latest)) if latest.seen(self.settings.ours()) == Seen::Missing => {
+                    "no webhook of ours in it".to_owned()
+                }
                 (None, Some(_)) if self.differs(index) => "caBundle is not as it should be".to_owned(),
                 (None, Some(_)) => "caBundle ok".to_owned(),
             };
@@ -397,6 +405,7 @@ impl Manager {
             lines,
         };
         self.status.set(report);
+        trusted
     }
 }
 

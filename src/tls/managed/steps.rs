@@ -91,7 +91,12 @@ impl Facts<'_> {
             }
             Step::StartRotation => self.new_authority(&mut after)?,
             Step::ReplaceLeaf => match self.held {
-                Some((leaf, ca)) if before.cas().any(|known| known == ca) => after.leaf = Some(leaf.clone()),
+                Some((leaf, ca))
+                    if before.cas().any(|known| known == ca)
+                        && self.hosts.iter().all(|host| leaf.is_for(host)) =>
+                {
+                    after.leaf = Some(leaf.clone());
+                }
                 _ => self.new_leaf(&mut after)?,
             },
             Step::RenewLeaf | Step::SwapLeaf => self.new_leaf(&mut after)?,
