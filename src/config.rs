@@ -77,12 +77,16 @@ pub struct ClusterConfig {
 /// What managed certificates are kept in, and for whom.
 #[derive(Debug, Clone)]
 pub struct ManagedConfig {
+    /// The cluster that they are for.
+    pub cluster: ClusterConfig,
     /// Name of the Secret, in our namespace.
     pub secret: String,
     /// Name of the Service that the certificates are valid for, in our namespace.
     pub service: String,
     /// Names of the mutating and validating webhook configurations that get the CA.
     pub webhook_configurations: Vec<String>,
+    /// How long an API server may go on using a bundle after it has changed.
+    pub settle: Duration,
 }
 
 /// Where the serving certificate comes from.
@@ -179,6 +183,8 @@ impl ClusterArgs {
 
     fn managed(self) -> ManagedConfig {
         ManagedConfig {
+            cluster: self.config(),
+            settle: self.certificate_settle,
             secret: self.certificate_secret,
             service: self.service,
             webhook_configurations: self.webhook_configurations,

@@ -1,6 +1,7 @@
 //! TLS: which certificate is served, and the loop that accepts connections. Knows nothing of admission.
 
 pub mod accept;
+pub mod client_ca;
 pub mod issue;
 pub mod managed;
 pub mod resolver;
@@ -13,7 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::ResolvesServerCert;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, ResolvesServerCert};
 
 /// The one crypto provider of the process.
 #[must_use]
@@ -27,9 +29,21 @@ pub fn provider() -> Arc<CryptoProvider> {
 ///
 /// The provider supports none of the protocol versions.
 pub fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    server_config_with(resolver, Arc::new(NoClientAuth))
+}
+
+/// The same, with `clients` to judge the certificates that clients show.
+///
+/// # Errors
+///
+/// The provider supports none of the protocol versions.
+pub fn server_config_with(
+    resolver: Arc<dyn ResolvesServerCert>,
+    clients: Arc<dyn ClientCertVerifier>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // The API server does not resume sessions, so tickets would only cost bytes in each of its handshakes.

@@ -81,8 +81,8 @@ pub struct WebhookArgs {
     #[arg(long, env = "SIDECARSET_CERT_DIR", value_name = "DIR")]
     pub cert_dir: Option<PathBuf>,
 
-    /// File with the CAs of API servers as PEM: clients without a certificate of one of them are refused. Without it every
-    /// client is answered
+    /// File with the CAs of API servers as PEM: admission requests of clients without a certificate of one of them are
+    /// refused; conversion is not, because API servers ask for it without one. Without the flag every client is answered
     #[arg(long, env = "SIDECARSET_CLIENT_CA", value_name = "FILE")]
     pub client_ca: Option<PathBuf>,
 
@@ -169,6 +169,12 @@ pub struct ClusterArgs {
         value_parser = parse_name
     )]
     pub certificate_secret: String,
+
+    /// How long an API server may go on using a caBundle after it has changed: before a rotation of managed certificates serves
+    /// a certificate of the new CA, that CA has been in every caBundle for so long
+    #[arg(long, env = "SIDECARSET_CERTIFICATE_SETTLE", value_name = "DURATION", default_value = "60s",
+          value_parser = crate::duration::parse)]
+    pub certificate_settle: Duration,
 
     /// Mutating and validating webhook configurations that get the CA of managed certificates
     #[arg(

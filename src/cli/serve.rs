@@ -1,6 +1,7 @@
 //! `sidecarset webhook`: the one place that wires server, source, certificates and logs together.
 
 mod certificate;
+mod client_ca;
 mod source;
 
 use std::net::SocketAddr;
@@ -8,6 +9,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::server::NoClientAuth;
+use rustls::server::danger::ClientCertVerifier;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -74,8 +77,12 @@ async fn serve_until_signal(
 
     let source::Started { mut checks, namespaces, events } =
         source::start(&config, &published, &metrics).await?;
-    checks.extend(certificate::start(&config, &current, &metrics)?);
-    let tls = tls::server_config(Arc::clone(&current) as Arc<_>)
+    checks.extend(certificate::start(&config, &current, &metrics).await?);
+    let clients: Arc<dyn ClientCertVerifier> = match &config.client_ca {
+        Some(file) => client_ca::start(file, &metrics)?,
+        None => Arc::new(NoClientAuth),
+    };
+    let tls = tls::server_config_with(Arc::clone(&current) as Arc<_>, clients)
         .map_err(|error| format!("cannot set up TLS: {error}"))?;
 
     let limits = RequestLimits { in_flight: config.max_in_flight, ..RequestLimits::default() };
@@ -107,6 +114,7 @@ async fn serve_until_signal(
         let (listener, address) = bind("--listen", config.listen).await?;
         let stop = async move { _ = stop_rx.await };
         let app = server::app(Arc::clone(&state));
+        let app = if config.client_ca.is_some() { client_ca::guard(app) } else { app };
         let connections = metrics.connections.clone();
         let limits = ConnectionLimits { age: config.connection_age, ..ConnectionLimits::default() };
         let serving = accept::serve(listener, tls, app, limits, connections, stop);

@@ -13,6 +13,8 @@ use crate::cluster::client;
 const LONGEST_SHUTDOWN_DELAY: Duration = Duration::from_secs(600);
 /// Shortest age of a connection: with less, handshakes cost more than admissions.
 const SHORTEST_CONNECTION_AGE: Duration = Duration::from_secs(1);
+/// Shortest settling time: no API server learns faster of a change that it has not made itself.
+const SHORTEST_SETTLE: Duration = Duration::from_secs(1);
 
 /// Everything that is wrong, in no special order.
 pub(super) fn find(args: &WebhookArgs, settings: &Settings) -> Vec<Problem> {
@@ -90,6 +92,9 @@ fn durations(args: &WebhookArgs, settings: &Settings) -> Vec<Problem> {
     }
     if args.connection_age < SHORTEST_CONNECTION_AGE {
         wrong("connection-age", args.connection_age, "at least 1s");
+    }
+    if args.cluster.certificate_settle < SHORTEST_SETTLE {
+        wrong("certificate-settle", args.cluster.certificate_settle, "at least 1s");
     }
     problems
 }

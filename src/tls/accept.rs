@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Request, header};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::client_ca::Certified;
 use super::room::{Room, Stay};
 use crate::metrics::{ConnectionCounts, Handshake};
 
@@ -185,11 +187,17 @@ impl Connection {
     }
 
     async fn http(&self, stream: TlsStream<TcpStream>, mut stopping: watch::Receiver<()>) {
-        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let tls = stream.get_ref().1;
+        let http2 = tls.alpn_protocol() == Some(b"h2");
+        // There are some only if the handshake asked for them and they were found good.
+        let certified = tls.peer_certificates().is_some();
         let builder = self.builder(http2);
         let router = TowerToHyperService::new(self.router.clone());
         let retire_at = self.retire_at;
-        let service = service_fn(|request| {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            if certified {
+                request.extensions_mut().insert(Certified);
+            }
             let busy = self.stay.busy();
             let answer = hyper::service::Service::call(&router, request);
             async move {

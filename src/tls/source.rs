@@ -49,6 +49,14 @@ pub enum CertificateError {
     /// Certificate and key do not belong together.
     #[error("certificate and key do not belong together: {0}")]
     Pair(rustls::Error),
+    /// A file holds no CA for the certificates of clients, or something broken.
+    #[error("{}: no usable CA: {found}; put the certificates of CAs into it, as PEM", path.display())]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+    },
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
@@ -133,7 +141,7 @@ impl CertificateSource for PairFolder {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     std::fs::read(path).map_err(|source| CertificateError::Read { path: path.to_owned(), source })
 }
 

@@ -5,6 +5,7 @@
 mod admission;
 mod certificates;
 mod chart;
+mod client_ca;
 mod command_line;
 mod connections;
 mod corpus;

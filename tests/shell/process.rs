@@ -20,9 +20,9 @@ use crate::support::{LOG_AGENT, PATIENCE, connect, mk_review, rest_of, until};
 pub(crate) struct Webhook {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     probes: SocketAddr,
-    ca: CertificateDer<'static>,
+    pub(crate) ca: CertificateDer<'static>,
     dir: tempfile::TempDir,
 }
 
@@ -82,7 +82,7 @@ impl Webhook {
         assert!(status.expect("a shell").success());
     }
 
-    fn log_has(&self, text: &str) -> bool {
+    pub(crate) fn log_has(&self, text: &str) -> bool {
         self.log.lock().expect("lock").iter().any(|line| line.contains(text))
     }
 

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{every, unix_now};
-use crate::config::{CertificateConfig, ServeConfig};
+use crate::cluster::certificates::{self, Settings};
+use crate::cluster::client;
+use crate::config::{CertificateConfig, ManagedConfig, ServeConfig};
 use crate::metrics::Metrics;
 use crate::server::probes::{Check, Health};
+use crate::tls::managed::{Timing, hosts_of_service};
 use crate::tls::resolver::CurrentCertificate;
 use crate::tls::self_made::SelfMade;
 use crate::tls::source::{CertificateSource, Keeper, PairFolder};
@@ -19,26 +22,13 @@ const POLL: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// There is no certificate to serve, and waiting would not bring one.
-pub(super) fn start(
+pub(super) async fn start(
     config: &ServeConfig,
     current: &Arc<CurrentCertificate>,
     metrics: &Arc<Metrics>,
 ) -> Result<Vec<Check>, String> {
-    let keeper = load(&config.certificate, current, metrics)?;
-    let (current, metrics) = (Arc::clone(current), Arc::clone(metrics));
-    tokio::spawn(every(POLL, keeper, move |keeper| look(keeper, &metrics)));
-    Ok(vec![Check::new("certificate", move || Health::when(current.is_loaded()))])
-}
-
-fn load(
-    config: &CertificateConfig,
-    current: &Arc<CurrentCertificate>,
-    metrics: &Metrics,
-) -> Result<Keeper, String> {
-    let (flag, source): (_, Box<dyn CertificateSource>) = match config {
-        CertificateConfig::Managed(_) => {
-            return Err("certificates cannot be managed yet; name a folder with --cert-dir".to_owned());
-        }
+    let (flag, source): (_, Box<dyn CertificateSource>) = match &config.certificate {
+        CertificateConfig::Managed(managed) => return manage(managed, current, metrics).await,
         CertificateConfig::Folder(dir) => ("--cert-dir", Box::new(PairFolder::new(dir))),
         CertificateConfig::SelfMade { hosts, ca_out } => {
             let made = SelfMade::new(hosts.clone()).map_err(|error| format!("--cert-host: {error}"))?;
@@ -55,7 +45,34 @@ fn load(
         Ok(None) => {}
         Err(error) => return Err(format!("{flag}: {error}")),
     }
-    Ok(keeper)
+    let (current, metrics) = (Arc::clone(current), Arc::clone(metrics));
+    tokio::spawn(every(POLL, keeper, move |keeper| look(keeper, &metrics)));
+    Ok(vec![Check::new("certificate", move || Health::when(current.is_loaded()))])
+}
+
+/// Starts to manage certificates together with the other replicas. Until the Secret is there, this one is not ready.
+async fn manage(
+    config: &ManagedConfig,
+    current: &Arc<CurrentCertificate>,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<Check>, String> {
+    let ManagedConfig { cluster, secret, service, webhook_configurations, settle } = config.clone();
+    let client = client::connect(cluster.kubeconfig.as_deref(), "certificates");
+    let client = client.await.map_err(|error| error.to_string())?;
+    let namespace = cluster.identity.namespace;
+    let settings = Settings {
+        hosts: hosts_of_service(&service, &namespace),
+        timing: Timing::new(settle, &cluster.identity.pod),
+        namespace,
+        secret,
+        service,
+        configurations: webhook_configurations,
+    };
+    let status = certificates::start(&client, settings, Arc::clone(current), Arc::clone(metrics));
+    Ok(vec![Check::new("certificate", move || {
+        let (holds, detail) = status.look();
+        Health { holds, detail }
+    })])
 }
 
 fn look(keeper: &mut Keeper, metrics: &Metrics) {

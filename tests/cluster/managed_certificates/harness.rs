@@ -122,7 +122,8 @@ impl Site {
             })
             .collect();
         pods["webhooks"] = json!(webhooks);
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/sidecarset-webhook-configurations.yaml");
+        let file =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/base/sidecarset-webhook-configurations.yaml");
         let text = self.kubectl.ok(&["create", "--dry-run=client", "-o", "json", "--filename", file]);
         let mut all = vec![pods];
         for object in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
@@ -140,7 +141,7 @@ impl Site {
     /// The CustomResourceDefinition of `manifests/` with a conversion Service of this test.
     #[track_caller]
     pub(super) fn definition(&self) -> Value {
-        let file = concat!("--filename=", env!("CARGO_MANIFEST_DIR"), "/manifests/crd.yaml");
+        let file = concat!("--filename=", env!("CARGO_MANIFEST_DIR"), "/manifests/crd/crd.yaml");
         let mut definition = self.kubectl.json(&["create", "--dry-run=client", file]);
         definition["spec"]["conversion"]["webhook"]["clientConfig"]["service"]["namespace"] =
             json!(self.name);
