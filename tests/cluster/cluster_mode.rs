@@ -55,8 +55,8 @@ fn launch<'a>(plane: &'a ControlPlane, test: &str) -> Webhook<'a> {
     Webhook::launch(plane, test, &args, plane.authority.certificate())
 }
 
-fn install_definition(kubectl: &Kubectl) {
-    let mut objects = manifest(kubectl, "crd.yaml");
+pub(crate) fn install_definition(kubectl: &Kubectl) {
+    let mut objects = manifest(kubectl, "crd/crd.yaml");
     objects[0]["spec"]["conversion"] = json!({"strategy": "None"});
     kubectl.create(&objects);
     kubectl.ok(&["wait", "--for=condition=Established", "crd/sidecarsets.apps.kruise.io", "--timeout=60s"]);

@@ -20,6 +20,18 @@ use crate::supervisor::{Network, Supervisor};
 /// How long a program may take to become ready on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
+/// Only what webhooks say about new Pods; everything else would slow the tests down.
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  verbs: [create]
+  resources: [{group: '', resources: [pods]}]
+- level: None
+";
+
 /// A running control plane. Dropping it stops it; the shared one stops when the test process ends.
 pub(crate) struct ControlPlane {
     pub(crate) supervisor: Supervisor,
@@ -109,6 +121,11 @@ impl ControlPlane {
         kubectl
     }
 
+    /// Where the API server writes what webhooks say about new Pods.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
+    }
+
     /// The body at a URL, fetched with curl in the control plane's network.
     ///
     /// # Errors
@@ -193,6 +210,8 @@ impl ControlPlane {
         self.authority.server(&serving, &["localhost", &address, "kubernetes.default.svc", "10.0.0.1"])?;
         let (sign_key, check_key) = self.authority.service_account_keys()?;
         let port = self.server.rsplit_once(':').map_or("443", |(_, port)| port);
+        let audit_policy = self.folder.join("audit-policy.yaml");
+        std::fs::write(&audit_policy, AUDIT_POLICY).map_err(|error| format!("the audit policy: {error}"))?;
         let api_server = vec![
             programs::path("kube-apiserver")?.display().to_string(),
             flag("etcd-servers", &client),
@@ -211,6 +230,8 @@ impl ControlPlane {
             // The API server picks an endpoint of a Service itself and dials it: nobody plays kube-proxy here.
             flag("enable-aggregator-routing", "true"),
             flag("endpoint-reconciler-type", "none"),
+            flag("audit-policy-file", audit_policy.display()),
+            flag("audit-log-path", self.audit_log().display()),
         ];
         let api_server_pid =
             self.supervisor.start("apiserver", self.api_server.get_or_init(|| api_server))?;

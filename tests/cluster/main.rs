@@ -12,6 +12,7 @@
 
 #[path = "../fixtures/admission.rs"]
 mod admission;
+mod audit;
 mod chain;
 mod changes;
 mod cluster_mode;
