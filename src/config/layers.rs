@@ -261,3 +261,30 @@ fn typed_args(command: &Command, settings: &Settings) -> Result<WebhookArgs, Str
         _ => Err("another command came out".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// What the settings rely on; a switch that takes no value could not be turned off by a place that wins.
+    #[test]
+    fn every_flag_is_a_setting_with_a_value_and_a_variable() {
+        let command = Args::command();
+        let webhook = command.find_subcommand(SUBCOMMAND).expect("it is there");
+        let mut settings = 0;
+        for arg in webhook.get_arguments().filter(|arg| !NO_SETTINGS.contains(&arg.get_long().unwrap_or("-")))
+        {
+            let name = arg.get_long().expect("every argument has a name");
+            assert!(arg.get_action().takes_values(), "--{name} takes no value; see --strict-validation");
+            assert!(arg.get_env().is_some(), "--{name} has no variable");
+            assert!(
+                !arg.is_required_set(),
+                "--{name}: what is required is checked in checks.rs, with all the rest"
+            );
+            settings += 1;
+        }
+        assert!(settings > 10, "saw {settings}");
+    }
+}
