@@ -24,6 +24,9 @@ pub enum ConnectError {
         /// What is wrong with it.
         source: KubeconfigError,
     },
+    /// No kubeconfig was named, and the one that kubectl would take cannot be used.
+    #[error("no cluster to ask: {0}; name a file with --kubeconfig or KUBECONFIG, and --context if need be")]
+    Default(#[source] KubeconfigError),
     /// The service account of the Pod cannot be used.
     #[error(
         "the service account of this Pod cannot be used: {0}; mount its token (automountServiceAccountToken) or name a --kubeconfig"
@@ -47,14 +50,48 @@ pub fn in_a_pod() -> bool {
 ///
 /// The settings are not there, or cannot be used.
 pub async fn connect(kubeconfig: Option<&Path>, component: &str) -> Result<Client, ConnectError> {
-    let mut config = match kubeconfig {
-        Some(path) => {
-            let wrong = |source| ConnectError::Kubeconfig { path: path.to_owned(), source };
-            let file = Kubeconfig::read_from(path).map_err(wrong)?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(wrong)?
-        }
+    let config = match kubeconfig {
+        Some(path) => from_file(path, None).await?,
         None => Config::incluster()?,
     };
+    client(config, component)
+}
+
+/// A client for a person: from `kubeconfig`, else from where kubectl looks (the files of `KUBECONFIG`, `~/.kube/config`), else from
+/// the service account of the Pod. Nothing is called yet.
+///
+/// # Errors
+///
+/// The settings are not there, have no such context, or cannot be used.
+pub async fn connect_as_kubectl(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+    component: &str,
+) -> Result<Client, ConnectError> {
+    let config = match kubeconfig {
+        Some(path) => from_file(path, context).await?,
+        None => match Kubeconfig::read() {
+            Ok(file) => Config::from_custom_kubeconfig(file, &options(context))
+                .await
+                .map_err(ConnectError::Default)?,
+            Err(_) if in_a_pod() && context.is_none() => Config::incluster()?,
+            Err(error) => return Err(ConnectError::Default(error)),
+        },
+    };
+    client(config, component)
+}
+
+async fn from_file(path: &Path, context: Option<&str>) -> Result<Config, ConnectError> {
+    let wrong = |source| ConnectError::Kubeconfig { path: path.to_owned(), source };
+    let file = Kubeconfig::read_from(path).map_err(wrong)?;
+    Config::from_custom_kubeconfig(file, &options(context)).await.map_err(wrong)
+}
+
+fn options(context: Option<&str>) -> KubeConfigOptions {
+    KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() }
+}
+
+fn client(mut config: Config, component: &str) -> Result<Client, ConnectError> {
     config.connect_timeout = Some(CONNECT_TIME);
     config.read_timeout = Some(READ_TIME);
     config.reset_reader_on_write = true;
