@@ -6,10 +6,12 @@ pub mod explain;
 pub mod inject;
 pub mod lint;
 mod offline;
+pub mod preflight;
 pub mod printer;
 pub mod serve;
 mod settings;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -39,6 +41,11 @@ pub fn main() -> ExitCode {
         // Not reached: what clap takes was taken above too.
         Command::Webhook(_) => printer.cannot_run(&"the command line is not understood"),
         Command::Crd(args) => crd::run(&args, &mut printer),
+        Command::Preflight(args) => {
+            let coloured = std::io::stdout().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
+            preflight::run(&args, coloured, &mut printer)
+        }
         Command::Explain(args) => explain::run(&args, &mut std::io::stdin().lock(), &mut printer),
         Command::Lint(args) => lint::run(&args, &mut std::io::stdin().lock(), &mut printer),
         Command::Inject(args) => inject::run(&args, &mut std::io::stdin().lock(), &mut printer),

@@ -5,3 +5,4 @@ pub mod certificates;
 pub mod client;
 pub mod events;
 pub mod identity;
+pub mod preflight;

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use sidecarset_core::validation::Options;
 use tracing::level_filters::LevelFilter;
 
+use crate::cluster::preflight::facts::Phase;
 use crate::telemetry::LogFormat;
 pub use values::{Gates, ServiceName};
 use values::{
@@ -39,6 +40,8 @@ pub enum Command {
     Lint(LintArgs),
     /// Print the CustomResourceDefinition of SidecarSet
     Crd(CrdArgs),
+    /// Check a cluster before and after the install, and tell what to do
+    Preflight(PreflightArgs),
 }
 
 /// Arguments of `sidecarset webhook`.
@@ -299,6 +302,56 @@ pub struct CrdArgs {
     #[arg(long, value_name = "NAMESPACE/NAME", default_value = "sidecarset-system/sidecarset-webhook",
           value_parser = parse_service)]
     pub service: ServiceName,
+}
+
+/// Arguments of `sidecarset preflight`.
+#[derive(Debug, clap::Args)]
+pub struct PreflightArgs {
+    /// How the API server is reached [default: as kubectl does, KUBECONFIG or ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Namespace that sidecarset is or will be installed in
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "sidecarset-system", value_parser = parse_label)]
+    pub namespace: String,
+
+    /// Name of the Service of the webhook, and of its Deployment
+    #[arg(long, value_name = "NAME", default_value = "sidecarset-webhook", value_parser = parse_label)]
+    pub service: String,
+
+    /// Names of the mutating and validating webhook configurations
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "sidecarset,sidecarset-api",
+          value_parser = parse_name)]
+    pub webhook_configurations: Vec<String>,
+
+    /// Secret with the serving certificate [default: the one that the Deployment uses]
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub certificate_secret: Option<String>,
+
+    /// Namespace that a Pod is tried in, as a dry run [default: the kubeconfig's]
+    #[arg(long, value_name = "NAMESPACE", value_parser = parse_label)]
+    pub probe_namespace: Option<String>,
+
+    /// Before or after the install [default: after, if one of the webhook configurations is there]
+    #[arg(long, value_name = "PHASE")]
+    pub phase: Option<Phase>,
+
+    /// How to tell it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: PreflightOutput,
+}
+
+/// What `sidecarset preflight` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PreflightOutput {
+    /// For people: a table.
+    Text,
+    /// For programs: an object with the list of findings.
+    Json,
 }
 
 /// What `sidecarset explain` prints.

@@ -36,6 +36,7 @@ mod packaging;
 mod own_network;
 mod pki;
 mod poll;
+mod preflight;
 mod programs;
 mod rbac;
 mod record;
