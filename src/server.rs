@@ -109,7 +109,7 @@ impl AppState {
             validation,
             limits,
             namespaces: None,
-            spans: Spans::default(),
+            spans: Spans::none(),
             faults: Box::new(Unheard),
             slots,
         }

@@ -90,7 +90,7 @@ async fn serve_until_signal(
     let spans = match &config.otlp_endpoint {
         Some(endpoint) => Spans::export(endpoint, tokio::runtime::Handle::current())
             .map_err(|error| format!("--otlp-endpoint: {error}"))?,
-        None => Spans::default(),
+        None => Spans::none(),
     };
     let mut state = AppState::new(
         published,

@@ -4,10 +4,16 @@ use axum::http::HeaderMap;
 use tokio::runtime::Handle;
 
 /// Makes no spans.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Spans;
 
 impl Spans {
+    /// Makes none.
+    #[must_use]
+    pub fn none() -> Self {
+        Self
+    }
+
     /// Refuses.
     ///
     /// # Errors
@@ -29,7 +35,7 @@ impl Spans {
 }
 
 /// No span.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Span;
 
 impl Span {

@@ -26,7 +26,7 @@ const LONGEST_ANSWER: usize = 1 << 20;
 const SERVICE: &str = "sidecarset-webhook";
 
 /// Makes spans, if it was told where they go.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Spans(Option<Exporting>);
 
 #[derive(Debug)]
@@ -37,6 +37,12 @@ struct Exporting {
 }
 
 impl Spans {
+    /// Makes none.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     /// Exports to the collector at `endpoint`, a URL without path such as `http://localhost:4318`. Calls are made on
     /// `background`; a thread of its own collects what is sent together. Spans that find its queue full are lost.
     ///
@@ -86,7 +92,7 @@ impl Spans {
 }
 
 /// The span of an admission; it ends when it is dropped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Span(Option<opentelemetry_sdk::trace::Span>);
 
 impl Span {

@@ -31,9 +31,9 @@ mod managed_certificates;
 mod manifests;
 #[path = "../core/normal_form.rs"]
 mod normal_form;
+mod own_network;
 mod packages;
 mod packaging;
-mod own_network;
 mod pki;
 mod poll;
 mod preflight;
