@@ -1,6 +1,7 @@
 //! The command line: one module a command. Exit codes: 0 done, 1 findings (something was denied), 2 cannot run.
 
 pub mod args;
+pub mod controller;
 pub mod crd;
 pub mod explain;
 pub mod inject;
@@ -40,6 +41,7 @@ pub fn main() -> ExitCode {
     match Args::parse().command {
         // Not reached: what clap takes was taken above too.
         Command::Webhook(_) => printer.cannot_run(&"the command line is not understood"),
+        Command::Controller(args) => controller::run(*args, &mut printer),
         Command::Crd(args) => crd::run(&args, &mut printer),
         Command::Preflight(args) => {
             let coloured = std::io::stdout().is_terminal()

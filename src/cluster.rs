@@ -5,4 +5,5 @@ pub mod certificates;
 pub mod client;
 pub mod events;
 pub mod identity;
+pub mod objects;
 pub mod preflight;

@@ -33,6 +33,17 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     if text.is_empty() || duration > LONGEST { Err(wrong()) } else { Ok(duration) }
 }
 
+/// An age as kubectl tells it: the largest whole unit, `45s`, `3m`, `5h`, `12d`.
+#[must_use]
+pub fn age(age: Duration) -> String {
+    match age.as_secs() {
+        seconds @ ..120 => format!("{seconds}s"),
+        seconds @ ..7_200 => format!("{}m", seconds / 60),
+        seconds @ ..172_800 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +63,15 @@ mod tests {
     fn refuses_the_rest_and_says_what_would_be_right() {
         for text in ["", "10", "s", "-1s", "1 s", "10x", "1e3s", "1.2.3s", "NaNs", "25h", "99999999999h"] {
             assert!(parse(text).is_err_and(|message| message.contains("10s")), "{text}");
+        }
+    }
+
+    #[test]
+    fn ages_are_short() {
+        for (seconds, text) in
+            [(0, "0s"), (119, "119s"), (120, "2m"), (7_199, "119m"), (7_200, "2h"), (172_800, "2d")]
+        {
+            assert_eq!(age(Duration::from_secs(seconds)), text);
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod controller;
 pub mod draw;
 pub mod duration;
 pub mod faults;

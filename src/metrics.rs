@@ -4,6 +4,7 @@
 //! in `docs/operate.md`. A test compares the page with what is registered, another one dashboard and alerts.
 
 mod certificates;
+mod controller;
 mod exposition;
 mod labels;
 mod process;
@@ -23,6 +24,7 @@ use prometheus_client::registry::Registry;
 use sidecarset_core::admission::{Decision, Verdict};
 
 pub use certificates::CertificateMetrics;
+pub use controller::{ControllerMetrics, LookResult, PodWriteLabel, PodWriteResult, WriteKind};
 pub use exposition::Format;
 pub use labels::{ApiEndpoint, EventResult, Handshake, Operation, Outcome};
 pub use registrar::{Described, Registrar};
@@ -76,6 +78,8 @@ pub struct Metrics {
     pub watch: WatchMetrics,
     /// Managed certificates.
     pub certificates: CertificateMetrics,
+    /// The controller.
+    pub controller: ControllerMetrics,
 }
 
 impl Metrics {
@@ -108,6 +112,7 @@ impl Metrics {
             events: EventCounts::default(),
             watch: WatchMetrics::default(),
             certificates: CertificateMetrics::default(),
+            controller: ControllerMetrics::default(),
         };
         registrar.register("build", "Version of the program", Info::new([("version", version)]));
         metrics.register_admissions(&mut registrar);
@@ -116,6 +121,7 @@ impl Metrics {
         metrics.events.register(&mut registrar);
         metrics.watch.register(&mut registrar);
         metrics.certificates.register(&mut registrar);
+        metrics.controller.register(&mut registrar);
         (metrics.registry, metrics.described) = registrar.finish();
         metrics.start_at_zero();
         metrics

@@ -32,6 +32,8 @@ pub struct Args {
 pub enum Command {
     /// Serve the admission webhook over HTTPS
     Webhook(Box<WebhookArgs>),
+    /// Keep status, revisions and running Pods as the SidecarSets of a cluster ask
+    Controller(Box<ControllerArgs>),
     /// Inject into the Pods of a file, without a cluster
     Inject(InjectArgs),
     /// Tell which SidecarSets the Pods of a file get, and why or why not
@@ -189,6 +191,70 @@ pub struct ClusterArgs {
         value_parser = parse_name
     )]
     pub webhook_configurations: Vec<String>,
+}
+
+/// Arguments of `sidecarset controller`.
+#[derive(Debug, clap::Args)]
+pub struct ControllerArgs {
+    /// How the API server is reached; in a Pod its service account is the default
+    #[arg(long, env = "SIDECARSET_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Namespace of the Lease and of the webhook's Service [default: the one of its Pod]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// Namespace of the ControllerRevisions [default: --namespace]
+    #[arg(long, env = "SIDECARSET_REVISION_NAMESPACE", value_name = "NAMESPACE")]
+    pub revision_namespace: Option<String>,
+
+    /// Lease that the leading replica holds
+    #[arg(long, env = "SIDECARSET_LEASE", value_name = "NAME", default_value = "sidecarset-controller")]
+    pub lease: String,
+
+    /// How long the other replicas wait after they last saw the leader renew its Lease; it stops writing after two thirds of that
+    #[arg(long, env = "SIDECARSET_LEASE_DURATION", value_name = "DURATION", default_value = "15s",
+          value_parser = crate::duration::parse)]
+    pub lease_duration: Duration,
+
+    /// SidecarSets that are worked on at a time
+    #[arg(long, env = "SIDECARSET_WORKERS", value_name = "N", default_value = "3",
+          value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub workers: u8,
+
+    /// How often everything is listed and looked at again
+    #[arg(long, env = "SIDECARSET_RESYNC", value_name = "DURATION", default_value = "10m",
+          value_parser = crate::duration::parse)]
+    pub resync: Duration,
+
+    /// Service of the webhook: no Pod is replaced for missing sidecars while nobody answers for it
+    #[arg(long, env = "SIDECARSET_SERVICE", value_name = "NAME", default_value = "sidecarset-webhook")]
+    pub service: String,
+
+    /// Mutating webhook configuration for Pods
+    #[arg(long, env = "SIDECARSET_WEBHOOK_CONFIGURATION", value_name = "NAME", default_value = "sidecarset")]
+    pub webhook_configuration: String,
+
+    /// End marked sidecars of Pods whose main containers have ended (SidecarTerminator)
+    #[arg(long, env = "SIDECARSET_TERMINATOR")]
+    pub terminator: bool,
+
+    /// Address of the plain HTTP server with /healthz, /readyz and /metrics
+    #[arg(
+        long,
+        env = "SIDECARSET_PROBE_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8082"
+    )]
+    pub probe_listen: SocketAddr,
+
+    /// How log lines look
+    #[arg(long, env = "SIDECARSET_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Least important log lines to write: off, error, warn, info, debug or trace
+    #[arg(long, env = "SIDECARSET_LOG_LEVEL", value_name = "LEVEL", default_value = "info", value_parser = parse_level)]
+    pub log_level: LevelFilter,
 }
 
 /// Switches that change what is injected and which SidecarSets are accepted.

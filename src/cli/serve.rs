@@ -153,7 +153,7 @@ async fn serve_until_signal(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn bind(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+pub(super) async fn bind(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
     let wrong = |error| format!("{flag} {address}: {error}; name a free port on an address of this machine");
     let listener = TcpListener::bind(address).await.map_err(wrong)?;
     let bound = listener.local_addr().map_err(wrong)?;

@@ -11,7 +11,7 @@ use axum::routing::get;
 
 use super::AppState;
 use super::status::Failure;
-use crate::metrics::Format;
+use crate::metrics::{Format, Metrics};
 
 /// A condition of readiness.
 pub struct Check {
@@ -48,7 +48,8 @@ const NOTHING_HERE: &str = "served here: /healthz, /readyz, /readyz?verbose, /me
                             /debug/config and /debug/snapshot";
 
 struct ProbeState {
-    app: Arc<AppState>,
+    metrics: Arc<Metrics>,
+    in_flight: Box<dyn Fn() -> usize + Send + Sync>,
     checks: Vec<Check>,
 }
 
@@ -60,12 +61,22 @@ pub fn app(state: Arc<AppState>, checks: Vec<Check>) -> Router {
     let for_drain = Arc::clone(&state);
     all.push(Check::new("not-draining", move || Health::when(!for_drain.draining.started())));
     all.extend(checks);
+    let (metrics, in_flight) = (Arc::clone(&state.metrics), Box::new(move || state.in_flight()));
+    routes(ProbeState { metrics, in_flight, checks: all })
+}
+
+/// The same routes for a process without admissions: ready means that each of `checks` holds.
+pub fn without_admissions(metrics: Arc<Metrics>, checks: Vec<Check>) -> Router {
+    routes(ProbeState { metrics, in_flight: Box::new(|| 0), checks })
+}
+
+fn routes(state: ProbeState) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .fallback(async || Failure::not_found(NOTHING_HERE))
-        .with_state(Arc::new(ProbeState { app: state, checks: all }))
+        .with_state(Arc::new(state))
 }
 
 /// Answers in the form of the API server's own `/readyz`.
@@ -95,8 +106,8 @@ async fn ready(State(state): State<Arc<ProbeState>>, RawQuery(query): RawQuery) 
 async fn metrics(State(state): State<Arc<ProbeState>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = Format::negotiate(accept);
-    state.app.metrics.ready.set(state.checks.iter().all(|check| (check.look)().holds).into());
-    match state.app.metrics.text(state.app.in_flight()) {
+    state.metrics.ready.set(state.checks.iter().all(|check| (check.look)().holds).into());
+    match state.metrics.text((state.in_flight)()) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], format.of(text)).into_response(),
         Err(error) => Failure::internal(format!("cannot write the metrics: {error}")).into_response(),
     }

@@ -74,7 +74,7 @@ fn the_first_start() {
     for name in &names {
         let object = site.await_bundles(name);
         assert_eq!(owners(&object, "f:caBundle"), ["sidecarset-ca-bundle"], "{name}");
-        assert_eq!(owners(&object, "f:matchPolicy").contains(&"sidecarset-ca-bundle"), false, "{name}");
+        assert!(!owners(&object, "f:matchPolicy").contains(&"sidecarset-ca-bundle"), "{name}");
     }
     await_injection(&site);
     assert_eq!(
@@ -279,7 +279,7 @@ fn a_secret_that_cannot_be_used_is_repaired() {
     let replica = site.replica(SETTLE);
     replica.await_ready();
     let repaired = site.await_secret("a new leaf", settled);
-    assert_eq!(cas_of(&repaired), [authority.certificate.clone()], "the CA was good");
+    assert_eq!(cas_of(&repaired), std::slice::from_ref(&authority.certificate), "the CA was good");
     assert_eq!(repaired["metadata"]["labels"]["kept"], "yes");
     assert_eq!(repaired["data"]["other"], STANDARD.encode("kept"));
     install(&site, &site.registrations(&[replica.url()]));

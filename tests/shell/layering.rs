@@ -7,6 +7,7 @@ use std::path::Path;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("cluster", &["cluster", "faults", "metrics", "tls"]),
     ("config", &["cli", "cluster", "config", "source", "telemetry"]),
+    ("controller", &["cluster", "controller", "metrics", "source"]),
     ("draw", &[]),
     ("duration", &[]),
     ("metrics", &["metrics"]),

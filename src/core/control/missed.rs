@@ -46,7 +46,8 @@ pub(super) fn find<'p>(
     namespaces: &Namespaces,
     repair: &Repair<'_>,
 ) -> Missed<'p> {
-    let injects = !set.injection_paused && !(set.sidecars.is_empty() && set.native_sidecars.is_empty());
+    let has_sidecars = !set.sidecars.is_empty() || !set.native_sidecars.is_empty();
+    let injects = has_sidecars && !set.injection_paused;
     if !injects || set.selector.as_ref().is_none_or(Selector::is_empty) {
         return Missed::default();
     }

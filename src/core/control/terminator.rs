@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::expectations::PodKey;
 use super::pod::{ContainerFact, Phase, PodFacts, RestartPolicy, State, StatusFact};
+use super::update::containers_patch;
 use super::{About, Event};
 use crate::api::keys;
 use crate::injection::hash_annotation::format_rfc3339;
@@ -167,12 +168,10 @@ fn replace_images(pod: &PodFacts, group: &[&ContainerFact]) -> Vec<Action> {
     if left.is_empty() {
         return Vec::new();
     }
-    let containers: Vec<Value> =
-        left.iter().map(|(name, image)| json!({"name": name, "image": image})).collect();
     let names: Vec<&str> = left.iter().map(|(name, _)| *name).collect();
     let patch = json!({
         "metadata": {"uid": pod.uid, "resourceVersion": pod.resource_version},
-        "spec": {"containers": containers},
+        "spec": containers_patch(pod, left.iter().copied()),
     });
     let message = format!("ends sidecars by an image that exits: {}", names.join(", "));
     vec![Action::PatchPod(patch), tell(pod, message)]

@@ -69,8 +69,8 @@ impl PodChange {
             patch["metadata"]["annotations"] = json!(self.annotations);
         }
         if !self.images.is_empty() {
-            let containers = self.images.iter().map(|(name, image)| json!({"name": name, "image": image}));
-            patch["spec"] = json!({"containers": containers.collect::<Vec<_>>()});
+            let images = self.images.iter().map(|(name, image)| (name.as_str(), image.as_str()));
+            patch["spec"] = containers_patch(pod, images);
         }
         patch
     }
@@ -92,6 +92,17 @@ impl PodChange {
             self.annotations.insert(keys::IN_PLACE_RESTARTS.to_owned(), restarts);
         }
     }
+}
+
+/// The part `spec` of a strategic merge patch with new images. It names all containers in their order: without that, the patched ones
+/// are put into the order of the patch, and the API server refuses a Pod whose containers change places.
+pub(super) fn containers_patch<'c>(
+    pod: &PodFacts,
+    images: impl Iterator<Item = (&'c str, &'c str)>,
+) -> Value {
+    let order: Vec<Value> = pod.regular().map(|container| json!({"name": &*container.name})).collect();
+    let images: Vec<Value> = images.map(|(name, image)| json!({"name": name, "image": image})).collect();
+    json!({"$setElementOrder/containers": order, "containers": images})
 }
 
 /// The upgrade of one Pod to what the set says now; `revision` is the latest one.

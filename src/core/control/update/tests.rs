@@ -14,7 +14,13 @@ fn change(set: &SetFacts, pod: &PodFacts) -> Result<PodChange, PlanError> {
 fn only_images_and_annotations_are_written() {
     let pod = mk_pod("p", &json!({}));
     let patch = change(&mk_set(&json!({})), &pod).unwrap().patch(&pod);
-    assert_eq!(patch["spec"], json!({"containers": [{"name": "test-sidecar", "image": "test-image:v2"}]}));
+    assert_eq!(
+        patch["spec"],
+        json!({
+            "$setElementOrder/containers": [{"name": "main"}, {"name": "test-sidecar"}],
+            "containers": [{"name": "test-sidecar", "image": "test-image:v2"}],
+        })
+    );
     assert_eq!(
         (&patch["metadata"]["uid"], &patch["metadata"]["resourceVersion"]),
         (&json!("uid-p"), &json!("10"))

@@ -1,0 +1,78 @@
+//! One look at one set: what is seen, what is decided, and what came of it.
+//!
+//! Rule: C-CTL-21.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sidecarset_core::control::pod::PodFacts;
+use sidecarset_core::control::revisions::RevisionFacts;
+use sidecarset_core::control::{Decisions, Now, Observed, decide};
+
+use super::Controller;
+use super::apply::ApplyError;
+use super::queue::Outcome;
+use super::world::Look;
+
+/// How often a look is made anew because a name for a revision was taken. Upstream has no limit (C-REV-14); the queue has.
+const NAME_ATTEMPTS: usize = 16;
+
+impl Controller {
+    /// Looks at the set and does what is to be done.
+    pub(super) async fn reconcile(&self, name: &Arc<str>) -> Outcome {
+        let mut others: Vec<RevisionFacts> = Vec::new();
+        for _ in 0..NAME_ATTEMPTS {
+            let Some(look) = self.lock().look(name, Instant::now()) else { return Outcome::Done };
+            let decisions = self.decide(&look, &others);
+            match self.apply(&look.set, &decisions).await {
+                Ok(false) => return after(&look, &decisions),
+                Ok(true) => return Outcome::Again(Duration::ZERO),
+                Err(ApplyError::NameTaken(taken)) => others.push(*taken),
+                Err(ApplyError::Changed) => return Outcome::Again(Duration::from_millis(100)),
+                Err(ApplyError::NotLeading(error)) => {
+                    tracing::warn!(sidecarset.name = &**name, %error, "nothing more is written");
+                    return Outcome::Failed;
+                }
+                Err(ApplyError::Call { what, error }) => {
+                    tracing::warn!(sidecarset.name = &**name, what, %error, "a SidecarSet cannot be brought up to date; it is tried again");
+                    return Outcome::Failed;
+                }
+            }
+        }
+        Outcome::Failed
+    }
+
+    fn decide(&self, look: &Look, others: &[RevisionFacts]) -> Decisions {
+        let pods: Vec<&PodFacts> = look.pods.iter().map(|pod| &**pod).collect();
+        let mut revisions = look.revisions.clone();
+        revisions.extend_from_slice(others);
+        let view = self.repair_view();
+        decide(&Observed {
+            set: &look.set,
+            pods: &pods,
+            namespaces: &look.namespaces,
+            revisions: &revisions,
+            revision_namespace: &self.settings.revision_namespace,
+            known_sets: Some(&look.known_sets),
+            expectations: &look.expectations,
+            back_offs: &look.back_offs,
+            repair: view.repair(&look.canaries, Instant::now()),
+            now: self.now(),
+        })
+    }
+
+    /// The moment, on both clocks.
+    pub(super) fn now(&self) -> Now {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Now { unix: i64::try_from(since_1970).unwrap_or(i64::MAX), monotonic: self.started.elapsed() }
+    }
+}
+
+/// When to look again: when the decision says so, or a Pod that could not be written may be tried again.
+fn after(look: &Look, decisions: &Decisions) -> Outcome {
+    let attempt = look.next_attempt.map(|at| at.saturating_duration_since(Instant::now()));
+    match decisions.look_again.into_iter().chain(attempt).min() {
+        Some(delay) => Outcome::Again(delay),
+        None => Outcome::Done,
+    }
+}

@@ -1,0 +1,143 @@
+use serde_json::json;
+use sidecarset_core::api::keys;
+
+use super::*;
+
+fn set(name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "apps.kruise.io/v1beta1", "kind": "SidecarSet",
+        "metadata": {"name": name, "uid": name, "generation": 1, "resourceVersion": "1"}, "spec": spec,
+    })
+}
+
+fn pod(name: &str, version: u64, injected: &str) -> PodObject {
+    serde_json::from_value(json!({"metadata": {
+        "namespace": "shop", "name": name, "uid": name, "resourceVersion": version.to_string(),
+        "labels": {"app": "x"}, "annotations": {keys::INJECTED_LIST: injected},
+    }}))
+    .expect("a Pod")
+}
+
+fn names(due: &[Due]) -> Vec<&str> {
+    due.iter().map(|(name, _)| &**name).collect()
+}
+
+/// Rule: C-CTL-4, C-BUG-4.
+#[test]
+fn a_set_is_looked_at_when_its_content_changes() {
+    let mut world = World::default();
+    let first = set("log", json!({"selector": {"matchLabels": {"app": "x"}}}));
+    assert!(world.apply_set(&first).expect("a set").is_some());
+    let mut status = first.clone();
+    status["status"] = json!({"matchedPods": 3});
+    status["metadata"]["resourceVersion"] = json!("2");
+    assert!(world.apply_set(&status).expect("a set").is_none(), "its status is our own doing");
+    let mut changed = first;
+    changed["metadata"]["generation"] = json!(2);
+    assert!(world.apply_set(&changed).expect("a set").is_some());
+    world.apply_namespace("shop", Vec::new());
+    assert_eq!(
+        world.apply_set(&set("mesh", json!({"namespaceSelector": {}}))).expect("a set").map(|_| ()),
+        Some(())
+    );
+    assert_eq!(names(&world.apply_namespace("shop", vec![("a".into(), "b".into())])), ["mesh"]);
+    assert!(world.apply_namespace("shop", vec![("a".into(), "b".into())]).is_empty(), "nothing changed");
+}
+
+/// Rule: C-CTL-5, C-CTL-6.
+#[test]
+fn a_pod_concerns_the_sets_that_it_names_and_that_exist() {
+    let mut world = World::default();
+    for name in ["log", "mesh"] {
+        world.apply_set(&set(name, json!({}))).expect("a set");
+    }
+    assert_eq!(names(&world.apply_pod(&pod("a", 1, "log,other"))), ["log"]);
+    assert_eq!(
+        names(&world.apply_pod(&pod("a", 2, "mesh"))),
+        ["log", "mesh"],
+        "the old list and the new one"
+    );
+    assert_eq!(names(&world.remove_pod("shop", "a", "a")), ["mesh"]);
+}
+
+/// Decision: D-30.
+#[test]
+fn the_end_of_a_pod_ends_what_was_expected_of_it() {
+    let mut world = World::default();
+    world.apply_set(&set("log", json!({"selector": {"matchLabels": {"app": "x"}}}))).expect("a set");
+    world.apply_pod(&pod("a", 1, "log"));
+    let start = Instant::now();
+    assert!(world.look("log", start).is_some());
+    let key = PodKey::from(&*world.pods.get(("shop", "a")).expect("there"));
+    world.expect("log", key, "5", Duration::ZERO);
+    let unmet = |world: &mut World| {
+        let look = world.look("log", start).expect("the set");
+        let pods: Vec<&PodFacts> = look.pods.iter().map(|pod| &**pod).collect();
+        look.expectations.unmet(&pods, Duration::ZERO).count
+    };
+    assert_eq!(unmet(&mut world), 1);
+    world.remove_pod("shop", "a", "a");
+    world.apply_pod(&pod("a", 2, "log"));
+    assert_eq!(unmet(&mut world), 0);
+}
+
+/// Decision: D-32.
+#[test]
+fn a_pod_that_cannot_be_written_waits_longer_each_time() {
+    let mut world = World::default();
+    world.apply_set(&set("log", json!({}))).expect("a set");
+    let start = Instant::now();
+    world.look("log", start);
+    let back_off = |error: &str| BackOff { may_be_written: false, error: error.to_owned() };
+    assert!(world.back_off("log", "u", back_off("no"), start), "told once");
+    assert!(!world.back_off("log", "u", back_off("no"), start));
+    assert!(world.back_off("log", "u", back_off("still no"), start));
+    let look = world.look("log", start).expect("the set");
+    assert_eq!(look.next_attempt, Some(start + 4 * FIRST_PAUSE));
+    assert_eq!(look.back_offs.len(), 1);
+    let later = world.look("log", start + 4 * FIRST_PAUSE).expect("the set");
+    assert!(later.back_offs.is_empty(), "its time has come");
+    assert!(world.look("gone", start).is_none());
+}
+
+#[test]
+fn a_set_knows_its_revisions_and_canaries() {
+    let mut world = World::default();
+    world.apply_set(&set("log", json!({}))).expect("a set");
+    let mut canary = set("canary", json!({}));
+    canary["metadata"]["annotations"] = json!({keys::CANARY: "true", keys::CANARY_BASE: "log"});
+    world.apply_set(&canary).expect("a set");
+    let revision = json!({
+        "metadata": {"name": "log-1", "labels": {keys::REVISION_SET_NAME: "log"}}, "revision": 1, "data": {},
+    });
+    let revision = RevisionFacts::from_json(&revision.to_string()).expect("a revision");
+    assert_eq!(
+        world.apply_revision(revision.clone()).map(|(name, _)| name.to_string()),
+        Some("log".to_owned())
+    );
+    assert!(world.apply_revision(revision).is_none(), "nothing changed");
+    let look = world.look("log", Instant::now()).expect("the set");
+    assert_eq!(look.revisions.len(), 1);
+    assert_eq!(look.canaries, BTreeSet::from(["canary".to_owned()]));
+    world.remove_set("canary");
+    assert!(world.remove_revision("log-1").is_some() && world.remove_revision("log-1").is_none());
+    let look = world.look("log", Instant::now()).expect("the set");
+    assert!(look.revisions.is_empty() && look.canaries.is_empty());
+}
+
+#[test]
+fn a_pod_that_missed_injection_concerns_the_sets_that_select_it() {
+    let mut world = World::default();
+    world.apply_set(&set("log", json!({"selector": {"matchLabels": {"app": "x"}}}))).expect("a set");
+    world.apply_set(&set("other", json!({"selector": {"matchLabels": {"app": "y"}}}))).expect("a set");
+    assert!(world.apply_pod(&pod("a", 1, "")).is_empty());
+    assert!(world.apply_pod(&pod("b", 2, "")).is_empty());
+    assert_eq!(names(&world.take_missed()), ["log"]);
+    assert!(world.take_missed().is_empty(), "once");
+    world.apply_pod(&pod("a", 3, ""));
+    assert!(world.take_missed().is_empty(), "nothing that counts has changed");
+    world.remove_pod("shop", "a", "a");
+    assert_eq!(names(&world.take_missed()), ["log"], "there is one less");
+    world.apply_pod(&pod("c", 4, "log"));
+    assert!(world.take_missed().is_empty(), "it was injected");
+}
