@@ -207,13 +207,13 @@ async fn what_cannot_be_decoded_stops_nothing_else() {
 #[tokio::test]
 async fn a_watch_that_ends_goes_on_where_it_was() {
     let cluster = Cluster::ready(mk_api(&[mk_set("one")])).await;
-    let lists = cluster.api.calls(&[SETS, "limit=500"]);
+    let lists = cluster.api.calls(&[SETS, "limit=250"]);
     cluster.api.put(SETS, mk_set("two"));
     cluster.until_injected("one,two").await;
     cluster.api.cut(SETS, false);
     cluster.api.put(SETS, mk_set("three"));
     cluster.until_injected("one,three,two").await;
-    assert_eq!(cluster.api.calls(&[SETS, "limit=500"]), lists, "no list is made again");
+    assert_eq!(cluster.api.calls(&[SETS, "limit=250"]), lists, "no list is made again");
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn after_410_the_old_state_stays_until_the_new_list_is_complete() {
     cluster.until_injected("three,two").await;
 }
 
-/// 1,200 objects come in three pages.
+/// 1,200 objects come in five pages.
 #[tokio::test]
 async fn a_list_of_several_pages_is_one_list() {
     let api = mk_api(&[]);
@@ -244,7 +244,7 @@ async fn a_list_of_several_pages_is_one_list() {
     }
     let cluster = Cluster::ready(api).await;
     assert_eq!(cluster.state.published.load().as_ref().map(|snapshot| snapshot.set_count()), Some(1200));
-    assert_eq!(cluster.api.calls(&[SETS, "limit=500"]), 3);
+    assert_eq!(cluster.api.calls(&[SETS, "limit=250"]), 5);
 }
 
 #[tokio::test]

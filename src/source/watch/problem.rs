@@ -23,6 +23,17 @@ pub(crate) fn told(error: &dyn Error) -> String {
     text
 }
 
+/// Whether the API server only asks for a new list, as it does when a watch was away for longer than it remembers.
+pub(super) fn is_new_start(error: &watcher::Error) -> bool {
+    let status = match error {
+        watcher::Error::WatchError(status) => status,
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
+        _ => return false,
+    };
+    status.code == 410
+}
+
 /// The failure of a watch, for the log and `/readyz?verbose`.
 pub(super) fn describe(kind: WatchedKind, scope: &Scope, error: &watcher::Error) -> String {
     let error = match error {
