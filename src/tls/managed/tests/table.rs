@@ -4,6 +4,9 @@ use super::super::authority::{Authority, CA_LIFE, LEAF_LIFE, trusts};
 use super::super::contents::{CA_CERTIFICATE, CA_KEY, LEAF, LEAF_KEY, PREVIOUS, Stage};
 use super::*;
 
+/// Of a Secret.
+type Data = BTreeMap<String, Vec<u8>>;
+
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -180,7 +183,7 @@ fn what_is_served_stays_trusted_when_the_secret_is_replaced() {
 fn what_cannot_be_used_is_repaired() {
     let (replica, contents) = mk_settled();
     let (_, other) = mk_settled();
-    let change = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
+    let change = |change: &dyn Fn(&mut Data)| {
         let mut data = contents.data();
         change(&mut data);
         Contents::read(&data, &BTreeMap::new())
