@@ -11,8 +11,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::control_plane::ControlPlane;
 use crate::kubectl::list;
 use crate::poll;
+use crate::set_api::manifest;
+use crate::webhook::Webhook;
 use harness::{LIMIT, Replica, SECRET, Site, bundles, cas_of};
 
 /// Shorter than anybody would set it: this API server sees its own writes at once.
@@ -337,4 +340,62 @@ fn a_right_that_is_missing_is_told() {
     replica.await_ready();
     install(&site, &site.registrations(&[replica.url()]));
     await_injection(&site);
+}
+
+/// The program itself: ready as soon as its CA is everywhere, a rotation on request, and what its port serves after it.
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn the_program_serves_what_the_secret_holds() {
+    let plane =
+        ControlPlane::without_controllers("managed-program").unwrap_or_else(|error| panic!("{error}"));
+    let kubectl = plane.namespace("sidecarset-system", json!({}));
+    kubectl.create(&manifest(&kubectl, "crd/crd.yaml"));
+    kubectl.ok(&["wait", "--for=condition=Established", "crd/sidecarsets.apps.kruise.io", "--timeout=60s"]);
+    kubectl.create(&manifest(&kubectl, "base/sidecarset-webhook-configurations.yaml"));
+    let args = [
+        format!("--kubeconfig={}", kubectl.kubeconfig.display()),
+        "--namespace=sidecarset-system".to_owned(),
+        "--certificate-settle=1s".to_owned(),
+    ];
+    let ca = plane.folder.join("ca-of-the-secret.crt");
+    let webhook = Webhook::launch(&plane, "managed", &args, ca.clone());
+    webhook.await_ready();
+    let told = plane.http_get(&webhook.probe).unwrap();
+    for part in [
+        "[+]certificate ok",
+        "rotation settled",
+        "CustomResourceDefinition sidecarsets.apps.kruise.io: caBundle ok",
+    ] {
+        assert!(told.contains(part), "{part} is not in\n{told}");
+    }
+
+    let served = || {
+        let secret = kubectl.json(&["get", "secret", SECRET]);
+        std::fs::write(&ca, STANDARD.decode(secret["data"]["ca.crt"].as_str().unwrap()).unwrap()).unwrap();
+        let port = webhook.url.trim_end_matches("/mutate-pod").rsplit(':').next().unwrap().to_owned();
+        // By the name that an API server uses; curl checks the chain and the name.
+        let by_name = format!("sidecarset-webhook.sidecarset-system.svc:443:127.0.0.1:{port}");
+        let output = std::process::Command::new("curl")
+            .args(["--silent", "--show-error", "--fail", "--max-time", "10", "--cacert"])
+            .arg(&ca)
+            .args(["--connect-to", &by_name, "https://sidecarset-webhook.sidecarset-system.svc/healthz"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        secret
+    };
+    let before = served();
+    kubectl.ok(&["annotate", "secret", SECRET, "sidecarset.kruise.io/rotate=1"]);
+    poll::until("the end of the rotation", LIMIT, || {
+        let secret = kubectl.json(&["get", "secret", SECRET]);
+        let done = settled(&secret) && changed(&secret, &before);
+        if done { Ok(()) } else { plane.http_get(&webhook.probe).and_then(Err) }
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", webhook.log()));
+    served();
+    let metrics = plane.http_get(&webhook.probe.replace("/readyz?verbose", "/metrics")).unwrap();
+    for step in ["create", "start_rotation", "swap_leaf", "drop_ca"] {
+        let line = format!("sidecarset_certificate_rotation_steps_total{{step=\"{step}\"}} 1");
+        assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+    }
 }
