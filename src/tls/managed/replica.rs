@@ -210,17 +210,21 @@ impl Replica {
         Some(contents.cas().collect())
     }
 
-    /// Whether every bundle has held the CA of what is served, once; while an old CA retires, for the settling time: its leaf may
-    /// have been lost, and then the new CA is not known for long. A bundle that somebody overwrites later makes no replica unready:
-    /// calls fail as they would without it, and the repair needs the replicas.
+    /// Whether every bundle has held the CA of what is served, once; unless all is settled, for the settling time: a leaf may have been
+    /// lost and its CA be new to API servers. A bundle that somebody overwrites later makes no replica unready: calls fail as
+    /// they would without it, and the repair needs the replicas.
     pub fn was_trusted(&mut self, at: Duration) -> bool {
-        let retiring = self.contents().is_some_and(|contents| contents.stage() == Stage::Retiring);
-        let enough = if retiring { self.timing.settle } else { Duration::ZERO };
-        self.was_trusted |= self
-            .held
-            .as_ref()
-            .is_some_and(|(_, ca)| self.spread.since(ca, at).is_some_and(|since| since >= enough));
+        let settled = self.contents().is_some_and(|contents| contents.stage() == Stage::Settled);
+        let enough = if settled { Duration::ZERO } else { self.timing.settle };
+        self.was_trusted |=
+            self.held_ca().is_some_and(|ca| self.spread.since(ca, at).is_some_and(|since| since >= enough));
         self.was_trusted
+    }
+
+    /// The CA of the leaf that is served.
+    #[must_use]
+    pub fn held_ca(&self) -> Option<&CaCertificate> {
+        self.held.as_ref().map(|(_, ca)| ca)
     }
 
     fn held_valid(&self, now: i64) -> Option<(&Leaf, &CaCertificate)> {
