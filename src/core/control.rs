@@ -15,8 +15,6 @@ mod amount;
 pub mod condition;
 mod consistency;
 pub mod expectations;
-#[cfg(test)]
-mod fixtures;
 mod hot;
 mod image;
 pub mod interner;
@@ -96,7 +94,7 @@ pub enum PodWriteKind {
     /// Its old containers of hot pairs are emptied. Then: event, expectation.
     Reset,
     /// It gets the new images. Then: condition by [`condition::set_upgradable`] on the Pod that the API server returned,
-    /// expectation (C-UPD-20, C-UPD-21).
+    /// expectation (C-UPD-20, C-UPD-21). No readiness gate, no grace period: the kubelet sees the image (C-UPD-23).
     Upgrade,
 }
 
@@ -108,7 +106,8 @@ impl PodWriteKind {
     }
 }
 
-/// One strategic merge patch of one Pod. A conflict means that the Pod changed: leave it for the next look.
+/// One strategic merge patch of one Pod. A conflict means that the Pod changed: leave it for the next look. A denial by a budget or
+/// a webhook is an error like others (C-UPD-22).
 #[derive(Debug, Clone, PartialEq)]
 pub struct PodWrite {
     /// What for.
@@ -169,7 +168,7 @@ pub struct Decisions {
 /// Our own writes are waited for first; a set that does not update or is paused only gets its history and status; old containers
 /// of hot pairs are emptied before anything is upgraded.
 ///
-/// Rules: C-CTL-21, C-STAT-12, C-HOTC-12. Decision: D-4, D-32, D-33.
+/// Rules: C-CTL-21, C-STAT-12, C-HOTC-12, C-EVT-4. Decision: D-32, D-33.
 #[must_use]
 pub fn decide(observed: &Observed<'_>) -> Decisions {
     let Observed { set, pods, namespaces, revisions, revision_namespace, now, .. } = *observed;
@@ -331,5 +330,7 @@ pub fn reset_event(set: &str, pod: PodKey, result: Result<(), &str>) -> Event {
     Event { about: About::Pod(pod), is_warning: result.is_err(), reason, message }
 }
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 mod tests;

@@ -40,8 +40,8 @@ pub const FAILURE_POLICY: &str = "sidecarset.kruise.io/failure-policy";
 pub const CUSTOM_VERSION_ANNOTATION: &str = "sidecarset.kruise.io/custom-version";
 /// Annotation on Pods: what ran before the last in-place update, by set (I-CONST-5).
 pub const IN_PLACE_STATE: &str = "kruise.io/sidecarset-inplace-update-state";
-/// Annotation on Pods: how often updated containers had been restarted, by set. Rule: C-BUG-13.
-pub const IN_PLACE_RESTARTS: &str = "sidecarset.kruise.io/inplace-update-restarts";
+/// Annotation on Pods: image and restarts of containers before the last in-place update, by set. Rule: C-BUG-13.
+pub const IN_PLACE_BEFORE: &str = "sidecarset.kruise.io/inplace-update-before";
 /// Annotation on Sets: `Evict` replaces Pods that missed injection.
 pub const REPAIR: &str = "sidecarset.kruise.io/repair";
 /// Label on ControllerRevisions: hash of their data (C-REV-3).

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::hot;
 use super::image;
@@ -24,11 +24,22 @@ struct LastStatus {
     image_id: String,
 }
 
-/// Images before the last upgrade, and restarts then: what tells an old container from its replacement.
+/// What our own annotation says about one container: the image of the spec that ran before the last upgrade, and its restarts then.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Running {
+    pub(super) image: String,
+    pub(super) restarts: i32,
+}
+
+/// Our own annotation: by set and container.
+pub(super) type RunningBefore = BTreeMap<String, BTreeMap<String, Running>>;
+
+/// What ran before the last upgrade: it tells an old container from its replacement.
 #[derive(Debug, Default)]
 pub(super) struct Before {
     images: BTreeMap<String, LastStatus>,
-    restarts: BTreeMap<String, i32>,
+    running: BTreeMap<String, Running>,
     is_readable: bool,
 }
 
@@ -41,27 +52,39 @@ impl Before {
         let Ok(mut states) = serde_json::from_str::<BTreeMap<String, InPlaceState>>(text) else {
             return Self::default();
         };
-        let restarts = pod.annotation(keys::IN_PLACE_RESTARTS).unwrap_or_default();
-        let restarts: Option<BTreeMap<String, BTreeMap<String, i32>>> = serde_json::from_str(restarts).ok();
+        let running = pod.annotation(keys::IN_PLACE_BEFORE).unwrap_or_default();
+        let running: Option<RunningBefore> = serde_json::from_str(running).ok();
         Self {
             images: states.remove(set).and_then(|state| state.last_container_statuses).unwrap_or_default(),
-            restarts: restarts.and_then(|mut sets| sets.remove(set)).unwrap_or_default(),
+            running: running.and_then(|mut sets| sets.remove(set)).unwrap_or_default(),
             is_readable: true,
         }
     }
 
     /// Whether the container runs what the spec says: what was pulled is another thing than before, or is called as the spec
-    /// calls it, or the container was started again since.
+    /// calls it, or the container was started again since, or the spec went back to what still runs.
     ///
     /// Rules: C-CONS-3, C-BUG-13.
     fn is_done(&self, status: &StatusFact, image: &str) -> bool {
         let Some(last) = self.images.get(&*status.name) else { return true };
-        let is_restarted =
-            || self.restarts.get(&*status.name).is_some_and(|restarts| status.restarts > *restarts);
+        let runs_by_our_record = || {
+            let running = self.running.get(&*status.name);
+            running.is_some_and(|running| status.restarts > running.restarts || *running.image == *image)
+        };
         *last.image_id != *status.image_id
             || *status.image == *image
             || image::is_same(&status.image, image)
-            || is_restarted()
+            || runs_by_our_record()
+    }
+
+    /// What a container runs now, for our record: of an upgrade that has not arrived yet, what ran before that one.
+    pub(super) fn running(&self, pod: &PodFacts, container: &str) -> Running {
+        let (image, status) = (pod.image(container).unwrap_or_default(), pod.status(container));
+        let is_pending = status.is_some_and(|status| !self.is_done(status, image));
+        match self.running.get(container).filter(|_| is_pending) {
+            Some(running) => running.clone(),
+            None => Running { image: image.to_owned(), restarts: status.map_or(0, |status| status.restarts) },
+        }
     }
 }
 

@@ -26,7 +26,7 @@ fn parse(image: &str) -> Option<Reference<'_>> {
     Some(Reference { name: long_name(name), tag, digest })
 }
 
-/// The name with the registry that it means: `busybox` is `docker.io/library/busybox`. Decision: D-4 (C-BUG-13, C-BUG-15).
+/// The name with the registry that it means: `busybox` is `docker.io/library/busybox`. Rules: C-BUG-13, C-BUG-15.
 fn long_name(name: &str) -> String {
     let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost";
     match name.split_once('/') {

@@ -10,7 +10,7 @@ use crate::selector::Labels;
 /// Sorts waiting Pods, first to be upgraded first: default order, then priority, then scatter. `matched` are all matched Pods,
 /// sorted by namespace and name; the result does not depend on the order of `waiting`.
 ///
-/// Rules: C-SORT-1, C-UPD-5, C-SORT-11. Decision: D-31.
+/// Rules: C-SORT-1, C-SORT-3, C-SORT-5, C-UPD-5. Decision: D-31.
 pub(super) fn sort<'p>(
     set: &SetFacts,
     waiting: Vec<&'p PodFacts>,

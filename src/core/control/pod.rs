@@ -35,7 +35,7 @@ fn is_own(key: &str) -> bool {
         key,
         keys::INJECTED_LIST
             | keys::IN_PLACE_STATE
-            | keys::IN_PLACE_RESTARTS
+            | keys::IN_PLACE_BEFORE
             | keys::WORKING_HOT_UPGRADE_CONTAINER
             | keys::INJECT
             | keys::SKIP

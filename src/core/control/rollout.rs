@@ -92,7 +92,7 @@ pub(super) fn resets<'p>(
     let due = views.iter().filter(|view| {
         !back_offs.contains_key(&*view.pod.uid) && hot::is_ready_for_reset(set, view.pod, &view.before)
     });
-    due.map(|view| (view.pod, update::reset(set, view.pod, now_unix))).collect()
+    due.map(|view| (view.pod, update::reset(set, view.pod, &view.before, now_unix))).collect()
 }
 
 /// Chooses the Pods to upgrade now.

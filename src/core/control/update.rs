@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::consistency::Before;
+use super::consistency::{Before, RunningBefore};
 use super::hot;
 use super::pod::{PodFacts, StatusFact};
 use super::records::{self, NewRecord};
@@ -78,7 +78,7 @@ impl PodChange {
     /// Completes a change: what was running before, and which containers work now.
     ///
     /// Rules: C-UPD-15, C-BUG-14.
-    fn finish(&mut self, set: &SetFacts, pod: &PodFacts, now_unix: i64) {
+    fn finish(&mut self, set: &SetFacts, pod: &PodFacts, before: &Before, now_unix: i64) {
         if !self.working.is_empty() {
             let text = hot::working_text(pod, &self.working);
             self.annotations.insert(keys::WORKING_HOT_UPGRADE_CONTAINER.to_owned(), text);
@@ -86,10 +86,10 @@ impl PodChange {
         let changed: Vec<(&str, Option<&StatusFact>)> =
             self.images.keys().map(|name| (name.as_str(), pod.status(name))).collect();
         let state = in_place_state(set, pod, &changed, now_unix);
-        let restarts = (!changed.is_empty()).then(|| restarts_before(set, pod, &changed));
         self.annotations.insert(keys::IN_PLACE_STATE.to_owned(), state);
-        if let Some(restarts) = restarts {
-            self.annotations.insert(keys::IN_PLACE_RESTARTS.to_owned(), restarts);
+        if !self.images.is_empty() {
+            let text = running_before(set, pod, before, self.images.keys());
+            self.annotations.insert(keys::IN_PLACE_BEFORE.to_owned(), text);
         }
     }
 }
@@ -136,14 +136,14 @@ pub(super) fn upgrade(
     if let Some(without_image) = without_image {
         change.annotations.insert(keys::HASH_WITHOUT_IMAGE.to_owned(), without_image);
     }
-    change.finish(set, pod, now_unix);
+    change.finish(set, pod, before, now_unix);
     Ok(change)
 }
 
 /// The change that ends a hot upgrade. Hash, condition and metadata stay. Rule: C-HOTC-8.
-pub(super) fn reset(set: &SetFacts, pod: &PodFacts, now_unix: i64) -> PodChange {
+pub(super) fn reset(set: &SetFacts, pod: &PodFacts, before: &Before, now_unix: i64) -> PodChange {
     let mut change = hot::reset(set, pod);
-    change.finish(set, pod, now_unix);
+    change.finish(set, pod, before, now_unix);
     change
 }
 
@@ -167,7 +167,7 @@ fn patch_metadata(set: &SetFacts, pod: &PodFacts, change: &mut PodChange) -> Res
 /// The annotation with the in-place states: the entry of the set renewed, everything else as it was. A text that is no object is
 /// started afresh.
 ///
-/// Rules: C-UPD-15, C-BUG-14, C-RUST-12.
+/// Rules: C-UPD-15, C-CONS-8, C-BUG-14, C-RUST-12.
 fn in_place_state(
     set: &SetFacts,
     pod: &PodFacts,
@@ -200,13 +200,18 @@ fn in_place_state(
     go_text(&Value::Object(states))
 }
 
-/// Our own annotation: how often the changed containers had been restarted. Rule: C-BUG-13.
-fn restarts_before(set: &SetFacts, pod: &PodFacts, changed: &[(&str, Option<&StatusFact>)]) -> String {
-    let found = pod.annotation(keys::IN_PLACE_RESTARTS).and_then(|text| serde_json::from_str(text).ok());
-    let mut sets: BTreeMap<String, BTreeMap<String, i32>> = found.unwrap_or_default();
-    let restarts = sets.entry(set.name.clone()).or_default();
-    for (name, status) in changed {
-        restarts.insert((*name).to_owned(), status.map_or(0, |status| status.restarts));
+/// Our own annotation: what the changed containers run until now. Rule: C-BUG-13.
+fn running_before<'n>(
+    set: &SetFacts,
+    pod: &PodFacts,
+    before: &Before,
+    changed: impl Iterator<Item = &'n String>,
+) -> String {
+    let found = pod.annotation(keys::IN_PLACE_BEFORE).and_then(|text| serde_json::from_str(text).ok());
+    let mut sets: RunningBefore = found.unwrap_or_default();
+    let running = sets.entry(set.name.clone()).or_default();
+    for name in changed {
+        running.insert(name.clone(), before.running(pod, name));
     }
     let mut text = String::new();
     write_value(&mut text, &json!(sets));

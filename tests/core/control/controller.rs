@@ -1,6 +1,7 @@
 //! A shell for the pure decisions, as small as it can be: it keeps what it has seen, asks, and applies in the stated order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -32,8 +33,9 @@ pub(crate) struct Controller {
     back_offs: BTreeMap<String, BTreeMap<String, (u64, BackOff)>>,
     /// Sets to look at, and when.
     queue: BTreeMap<String, u64>,
-    /// Sets as they were looked at last: uid, generation, hash.
-    known: BTreeMap<String, SetFacts>,
+    /// Sets as they were seen last, with their resourceVersion.
+    known: BTreeMap<String, (String, Rc<SetFacts>)>,
+    keep: Keep,
     pub(crate) events: BTreeSet<String>,
     pub(crate) terminates: bool,
     /// Looks so far, and writes to Pods so far.
@@ -43,14 +45,11 @@ pub(crate) struct Controller {
     pub(crate) taken_down: Vec<(String, PodKey)>,
 }
 
-fn facts(set: &Value) -> SetFacts {
-    SetFacts::new(set).expect("a set that can be decoded")
-}
-
 impl Controller {
     /// A controller that starts on a cluster that is there already.
     pub(crate) fn start(cluster: &Cluster) -> Self {
         let mut controller = Self::default();
+        controller.read_sets(cluster);
         for (key, pod) in &cluster.pods {
             controller.see(cluster, &PodChange { key: key.clone(), old: None, new: Some(pod.clone()) });
         }
@@ -74,22 +73,36 @@ impl Controller {
         self.queue.values().min().copied()
     }
 
-    fn keep(cluster: &Cluster) -> Keep {
-        let keys: Vec<String> = cluster
-            .sets
-            .values()
-            .flat_map(|set| facts(set).patched_keys().map(str::to_owned).collect::<Vec<_>>())
-            .collect();
-        Keep::new(keys.iter().map(String::as_str))
+    /// Reads the sets that changed; returns those of which the change counts.
+    fn read_sets(&mut self, cluster: &Cluster) -> Vec<String> {
+        let mut changed = Vec::new();
+        for (name, set) in &cluster.sets {
+            let version = text(set, &["metadata", "resourceVersion"]);
+            if self.known.get(name).is_some_and(|(known, _)| known == version) {
+                continue;
+            }
+            let new = Rc::new(SetFacts::new(set).expect("a set that can be decoded"));
+            let old = self.known.insert(name.clone(), (version.to_owned(), new.clone()));
+            if old.is_none_or(|(_, old)| trigger::after_set(&old, &new)) {
+                changed.push(name.clone());
+            }
+        }
+        let keys: Vec<&str> = self.known.values().flat_map(|(_, set)| set.patched_keys()).collect();
+        self.keep = Keep::new(keys);
+        changed
     }
 
-    fn decode(&mut self, cluster: &Cluster, pod: &Value) -> PodFacts {
-        PodFacts::from_json(&pod.to_string(), &Self::keep(cluster), &mut self.interner).expect("a Pod")
+    fn set(&self, name: &str) -> Option<Rc<SetFacts>> {
+        self.known.get(name).map(|(_, set)| set.clone())
+    }
+
+    fn decode(&mut self, pod: &Value) -> PodFacts {
+        PodFacts::from_json(&pod.to_string(), &self.keep, &mut self.interner).expect("a Pod")
     }
 
     /// The watch shows a change of a Pod.
     pub(crate) fn see(&mut self, cluster: &Cluster, change: &PodChange) {
-        let new = change.new.as_ref().map(|pod| self.decode(cluster, pod));
+        let new = change.new.as_ref().map(|pod| self.decode(pod));
         let old = match &new {
             Some(new) => self.seen.insert(change.key.clone(), new.clone()),
             None => self.seen.remove(&change.key),
@@ -103,7 +116,7 @@ impl Controller {
         let sets: Vec<String> =
             trigger::sets_of(old.as_ref(), new.as_ref()).into_iter().map(str::to_owned).collect();
         for name in sets {
-            let Some(set) = cluster.sets.get(&name).map(facts) else { continue };
+            let Some(set) = self.set(&name) else { continue };
             if let Some(delay) = trigger::after_pod(&set, old.as_ref(), new.as_ref()) {
                 let delay = u64::try_from(delay.as_millis()).expect("short");
                 self.enqueue(&name, cluster.now_ms + delay);
@@ -119,13 +132,9 @@ impl Controller {
         if self.known.len() < before {
             self.prune(cluster);
         }
-        for (name, set) in &cluster.sets {
-            let new = facts(set);
-            if self.known.get(name).is_none_or(|old| trigger::after_set(old, &new)) {
-                self.enqueue(name, cluster.now_ms);
-                self.back_offs.remove(name);
-                self.known.insert(name.clone(), new);
-            }
+        for name in self.read_sets(cluster) {
+            self.enqueue(&name, cluster.now_ms);
+            self.back_offs.remove(&name);
         }
     }
 
@@ -141,10 +150,9 @@ impl Controller {
     }
 
     pub(crate) fn see_namespaces(&mut self, cluster: &Cluster) {
-        for (name, set) in &cluster.sets {
-            if trigger::after_namespace(&facts(set)) {
-                self.enqueue(name, cluster.now_ms);
-            }
+        let sets: Vec<Rc<SetFacts>> = self.known.values().map(|(_, set)| set.clone()).collect();
+        for set in sets.iter().filter(|set| trigger::after_namespace(set)) {
+            self.enqueue(&set.name, cluster.now_ms);
         }
     }
 
@@ -158,13 +166,14 @@ impl Controller {
             .collect();
         for name in due {
             self.queue.remove(&name);
+            self.read_sets(cluster);
             self.look(cluster, &name);
         }
     }
 
-    /// Decides about one set from what was seen.
-    pub(crate) fn decide(&self, cluster: &Cluster, name: &str) -> Option<(SetFacts, Decisions)> {
-        let set = facts(cluster.sets.get(name)?);
+    /// Decides about one set from what was seen. Rules: C-MATCH-8, C-RUST-11. Decision: D-31.
+    pub(crate) fn decide(&self, cluster: &Cluster, name: &str) -> Option<(Rc<SetFacts>, Decisions)> {
+        let set = self.set(name)?;
         let pods: Vec<&PodFacts> = self.seen.values().collect();
         let revisions: Vec<RevisionFacts> = cluster
             .revisions
@@ -182,7 +191,7 @@ impl Controller {
             .map(|(uid, (_, back_off))| (uid.clone(), back_off.clone()))
             .collect();
         let expectations = self.expectations.get(name).cloned().unwrap_or_default();
-        let decisions = decide(&Observed {
+        let observed = Observed {
             set: &set,
             pods: &pods,
             namespaces: &cluster.namespaces,
@@ -198,7 +207,13 @@ impl Controller {
                 canaries: &none,
             },
             now: Now { unix: cluster.now_unix(), monotonic: Duration::from_millis(cluster.now_ms) },
-        });
+        };
+        let decisions = decide(&observed);
+        let (mut pods, mut revisions) = (pods.clone(), revisions.clone());
+        pods.reverse();
+        revisions.reverse();
+        let again = decide(&Observed { pods: &pods, revisions: &revisions, ..observed });
+        assert_eq!(decisions, again, "the order of what is observed is no input");
         Some((set, decisions))
     }
 
@@ -269,7 +284,7 @@ impl Controller {
                 if takes_down {
                     self.taken_down.push((set.name.clone(), pod));
                 }
-                let facts = self.decode(cluster, &written);
+                let facts = self.decode(&written);
                 let known: BTreeSet<String> = cluster.sets.keys().cloned().collect();
                 let condition = set_upgradable(&facts, &set.name, true, Some(&known), cluster.now_unix());
                 if let Ok(Some(patch)) = condition {
@@ -294,7 +309,7 @@ impl Controller {
     /// The terminator looks at a Pod that was made or changed.
     pub(crate) fn terminate(&mut self, cluster: &mut Cluster, key: &str) {
         let Some(pod) = cluster.pods.get(key).cloned().filter(|_| self.terminates) else { return };
-        let facts = self.decode(cluster, &pod);
+        let facts = self.decode(&pod);
         let is_virtual = facts.node.as_deref() == Some("node-vk");
         let node = if is_virtual { Node::VirtualKubelet } else { Node::Ordinary };
         let requests: Vec<Request> = cluster

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::control::fixtures::{SET, container, mk_pod, mk_set};
+use crate::control::interner::Interner;
 
 const COLD: &str = "cold-sidecar";
 
@@ -65,13 +66,34 @@ fn upgrades_arrive() {
     assert!(!check(&[cold], &json!({"status": {"containerStatuses": [container("main", "main:v1").1]}})));
 }
 
+/// An upgrade that is overwritten before it arrives does not count as what ran. Rule: C-BUG-13.
+#[test]
+fn what_ran_before_an_overwritten_upgrade() {
+    let running = |restarts: i32| {
+        let record = json!({SET: {COLD: {"image": "x:1", "restarts": 1}}}).to_string();
+        let (pod, _) = mk(
+            &[(COLD, "x:2", "mirror/x:1", "old", true)],
+            &json!({
+                "status": {"containerStatuses": [{"name": COLD, "image": "mirror/x:1", "imageID": "old", "restartCount": restarts}]},
+            }),
+        );
+        let annotations = pod.annotations.iter().map(|(key, value)| (&**key, &**value));
+        let key = "sidecarset.kruise.io/inplace-update-before";
+        let annotations = Interner::default().pairs(annotations.chain([(key, record.as_str())]));
+        let pod = crate::control::pod::PodFacts { annotations, ..pod };
+        Before::read(SET, &pod).running(&pod, COLD)
+    };
+    assert_eq!(running(1), Running { image: "x:1".to_owned(), restarts: 1 }, "it has not arrived");
+    assert_eq!(running(2), Running { image: "x:2".to_owned(), restarts: 2 });
+}
+
 /// Rules: C-BUG-13, C-BUG-15, C-BUG-16, C-BUG-39, C-CONS-7.
 #[test]
 fn names_digests_and_restarts() {
     let restarts = |count: i32, status: i32| {
-        let text = json!({SET: {COLD: count}}).to_string();
+        let text = json!({SET: {COLD: {"image": "first:1", "restarts": count}}}).to_string();
         json!({
-            "metadata": {"annotations": {"sidecarset.kruise.io/inplace-update-restarts": text}},
+            "metadata": {"annotations": {"sidecarset.kruise.io/inplace-update-before": text}},
             "status": {"containerStatuses": [
                 {"name": "main"}, {"name": COLD, "image": "docker.io/x:1", "imageID": "old", "restartCount": status}]},
         })
@@ -79,6 +101,8 @@ fn names_digests_and_restarts() {
     let other_name = [(COLD, "repo.io/x:2", "docker.io/x:1", "old", true)];
     assert!(!check(&other_name, &restarts(1, 1)), "not started again");
     assert!(check(&other_name, &restarts(1, 2)), "started again, with the same content");
+    let back = [(COLD, "first:1", "docker.io/x:1", "old", true)];
+    assert!(check(&back, &restarts(1, 1)), "back to what still runs");
     assert!(check(&[(COLD, "nginx", "docker.io/library/nginx:latest", "old", true)], &json!({})));
     let digest = |id: &'static str| [(COLD, "x@sha256:aa", "x:1", id, false)];
     assert!(check(&digest("docker-pullable://docker.io/library/x@sha256:aa"), &json!({})));

@@ -83,7 +83,7 @@ fn versions_over_one_cycle() {
         &json!({"metadata": {"annotations": change.annotations}}),
     );
     assert_eq!(versions(&migrating), texts([("1", "22"), ("22", "1")]));
-    let change = update::reset(&set, &migrating, 0);
+    let change = update::reset(&set, &migrating, &Before::read(SET, &migrating), 0);
     assert_eq!(change.images.iter().collect::<Vec<_>>(), [(&"mesh-1".to_owned(), &"e:1".to_owned())]);
     assert!(!change.annotations.contains_key(keys::HASH) && working(&change).is_none());
     let done = pair(
@@ -104,7 +104,7 @@ fn versions_over_one_cycle() {
     );
 }
 
-/// Rules: C-HOTC-7, C-HOTC-14, C-BUG-6.
+/// Rules: C-HOTC-7, C-HOTC-13, C-HOTC-14, C-BUG-6.
 #[test]
 fn when_old_containers_are_emptied() {
     let set = mk("b:1");

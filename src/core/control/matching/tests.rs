@@ -18,8 +18,10 @@ fn namespaces_and_labels() {
     let selector = |key: &str, value: &str| json!({"namespaceSelector": {"matchLabels": {key: value}}});
     let one = [("app1", "ns", "app1")];
     let two = [("app1", "app", "app1"), ("app2", "app", "app2")];
-    let cases: [(Value, &[(&str, &str, &str)], bool); 7] = [
-        (json!({}), &[], true),
+    type Labelled = (&'static str, &'static str, &'static str);
+    let none: &[Labelled] = &[];
+    let cases = [
+        (json!({}), none, true),
         (selector("ns", "app1"), &one, true),
         (selector("ns", "app2"), &one, false),
         (selector("app", "app1"), &two, true),
@@ -39,7 +41,7 @@ fn namespaces_and_labels() {
     ));
 }
 
-/// Row C-T-MATCH-6. Rules: C-MATCH-6, C-MATCH-8.
+/// Row C-T-MATCH-6. Rules: C-MATCH-6, C-MATCH-8, C-RUST-4.
 #[test]
 fn pods_of_two_namespaces() {
     let set = mk_set(&json!({"namespaceSelector": {"matchLabels": {"test": "true"}}}));

@@ -136,7 +136,7 @@ fn trimming() {
     assert!(!trim(&pinned, &list, &[]).0.contains(&"sidecar-1".to_owned()));
 }
 
-/// Rules: C-REV-10, C-REV-11, C-REV-12, C-REV-14, C-BUG-36. Decision: D-36.
+/// Rules: C-REV-10, C-REV-11, C-REV-12, C-REV-14, C-RUST-2, C-BUG-36. Decision: D-36.
 #[test]
 fn collisions_and_strangers() {
     let set = mk("a", &json!({}));

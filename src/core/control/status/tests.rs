@@ -8,7 +8,7 @@ fn plan() -> RevisionPlan {
     RevisionPlan { latest: "r".to_owned(), collision_count: 0, writes: Vec::new(), too_long: None }
 }
 
-/// Rules: C-STAT-5…9, C-STAT-12, C-BUG-8, C-BUG-36.
+/// Rules: C-STAT-5…12, C-RUST-8, C-BUG-8, C-BUG-36.
 #[test]
 fn written_only_if_something_changed() {
     let stored = |status: Value| {
@@ -85,7 +85,7 @@ fn conditions_have_the_standard_form() {
     assert_eq!(set.status.conditions[0]["type"], "Other");
 }
 
-/// What a rollout waits for. Rules: C-STAT-3, C-STAT-13, C-BUG-22. Decision: D-32, D-33, D-37.
+/// What a rollout waits for. Rules: C-UPD-11, C-STAT-3, C-STAT-13, C-BUG-22. Decision: D-32, D-33, D-37.
 #[test]
 fn reasons() {
     let done = json!({"metadata": {"annotations": {"kruise.io/sidecarset-hash": crate::control::fixtures::record("bbb")}}});

@@ -9,7 +9,7 @@ fn change(set: &SetFacts, pod: &PodFacts) -> Result<PodChange, PlanError> {
     upgrade(set, pod, &Before::read(SET, pod), "rev-2", 86_400)
 }
 
-/// Row C-T-FLOW-C1. Rules: C-UPD-12, C-UPD-13, C-UPD-15, C-UPD-19, C-BUG-25.
+/// Row C-T-FLOW-C1. Rules: I-CONST-5, C-CONS-8, C-UPD-12, C-UPD-13, C-UPD-15, C-UPD-19, C-RUST-7, C-BUG-25.
 #[test]
 fn only_images_and_annotations_are_written() {
     let pod = mk_pod("p", &json!({}));
@@ -34,7 +34,8 @@ fn only_images_and_annotations_are_written() {
         annotations[keys::IN_PLACE_STATE],
         r#"{"test-sidecarset":{"revision":"bbb","updateTimestamp":"1970-01-02T00:00:00Z","lastContainerStatuses":{"test-sidecar":{"imageID":"docker-pullable://test-sidecar@sha256:test-image:v1"}}}}"#
     );
-    assert_eq!(annotations[keys::IN_PLACE_RESTARTS], r#"{"test-sidecarset":{"test-sidecar":0}}"#);
+    let before = r#"{"test-sidecarset":{"test-sidecar":{"image":"test-image:v1","restarts":0}}}"#;
+    assert_eq!(annotations[keys::IN_PLACE_BEFORE], before);
     assert_eq!(annotations.as_object().unwrap().len(), 3, "{annotations}");
     let same = mk_set(&json!({"containers": [{"name": "test-sidecar", "image": "test-image:v1"}]}));
     let patch = change(&same, &pod).unwrap().patch(&pod);
