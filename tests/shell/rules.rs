@@ -147,6 +147,12 @@ impl Rules {
                 }
             }
         }
+        for file in files(&root().join("tests/conformance/control"), "json") {
+            let scenario: Value = serde_json::from_str(&read(&file)).expect("JSON");
+            for id in cited(&format!("{} {}", scenario["rules"], scenario["deviations"])) {
+                self.places.entry(id).or_default().records += 1;
+            }
+        }
     }
 
     /// The ids that this release must have code and proof for.
