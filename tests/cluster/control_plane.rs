@@ -5,8 +5,8 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -42,8 +42,8 @@ pub(crate) struct ControlPlane {
     pub(crate) kubectl: Kubectl,
     address: Ipv4Addr,
     server: String,
-    /// The command of the API server, once it has been started.
-    api_server: OnceLock<Vec<String>>,
+    /// The command and the process of the API server, once it has been started.
+    api_server: Mutex<Option<(Vec<String>, u32)>>,
 }
 
 impl ControlPlane {
@@ -95,15 +95,17 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Ends the API server and starts it again with the same settings and data.
+    /// Kills the API server and starts it again with the same settings and data.
     ///
     /// # Errors
     /// Why it does not become ready again.
-    pub(crate) fn restart_api_server(&self) -> Result<(), String> {
-        let command = self.api_server.get().ok_or("the API server was never started")?;
+    pub(crate) fn crash_api_server(&self) -> Result<(), String> {
+        let mut api_server = self.api_server.lock().unwrap_or_else(PoisonError::into_inner);
+        let (command, pid) = api_server.as_mut().ok_or("the API server was never started")?;
+        Supervisor::signal(*pid, "KILL")?;
         self.supervisor.stop("apiserver")?;
-        let pid = self.supervisor.start("apiserver", command)?;
-        self.await_ready("apiserver", pid, || self.kubectl.run(&["get", "--raw", "/readyz"]).map(|_| ()))
+        *pid = self.supervisor.start("apiserver", command)?;
+        self.await_ready("apiserver", *pid, || self.kubectl.run(&["get", "--raw", "/readyz"]).map(|_| ()))
     }
 
     /// Makes a namespace where Pods can be created, and gives a kubectl for it.
@@ -184,7 +186,7 @@ impl ControlPlane {
             cache: folder.join("data/kubectl"),
             namespace: "default".to_owned(),
         };
-        Ok(Self { supervisor, folder, authority, kubectl, address, server, api_server: OnceLock::new() })
+        Ok(Self { supervisor, folder, authority, kubectl, address, server, api_server: Mutex::default() })
     }
 
     fn start_api_server(&self) -> Result<(), String> {
@@ -233,8 +235,8 @@ impl ControlPlane {
             flag("audit-policy-file", audit_policy.display()),
             flag("audit-log-path", self.audit_log().display()),
         ];
-        let api_server_pid =
-            self.supervisor.start("apiserver", self.api_server.get_or_init(|| api_server))?;
+        let api_server_pid = self.supervisor.start("apiserver", &api_server)?;
+        *self.api_server.lock().unwrap_or_else(PoisonError::into_inner) = Some((api_server, api_server_pid));
         self.await_ready("apiserver", api_server_pid, || {
             if Supervisor::ended(etcd_pid) {
                 return Err(format!("etcd ended by itself; {}", self.supervisor.log_tail("etcd")));

@@ -10,7 +10,6 @@ mod tally;
 use std::env;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -18,13 +17,15 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::control_plane::ControlPlane;
+use crate::injected::items;
+use crate::kubectl::list;
 use crate::own_network;
+use crate::packages;
 use crate::poll;
 use crate::service;
 
-use callers::Callers;
+use callers::{Callers, Trust};
 use fleet::{API_SERVER, Fleet, REPLICAS};
-use sets::Sets;
 use tally::{Report, Tally, Way};
 
 /// Between two changes of a set.
@@ -74,63 +75,79 @@ fn no_admission_is_lost_and_none_is_wrong() {
 fn soak(plan: &Plan) -> (Report, Duration, Vec<usize>, String) {
     let addresses: Vec<_> = [API_SERVER].into_iter().chain(REPLICAS).collect();
     let plane = ControlPlane::in_this_network("soak", &addresses).unwrap();
+    install(&plane);
     let runtime = Runtime::new().unwrap();
     let client = runtime.block_on(client(&plane));
-    let system = plane.namespace(service::NAMESPACE, json!({}));
-    system.create(&[service::service(), service::endpoints(&[])]);
-    let sets = Arc::new(Sets::new(Fleet::sidecarsets(&plane)));
     let tally = Arc::new(Tally::default());
     let fleet = Fleet::new(&plane, &tally, client.clone(), runtime.handle().clone()).unwrap();
-    system.create(&[service::configuration(&system, &plane.authority.certificate())]);
-    let stream = plane.namespace(callers::NAMESPACE, json!({}));
-    let probe = ["run", "probe", "--image=probe:1", "--labels=app=shop", "--dry-run=server", "-o", "yaml"];
-    poll::until("a replica to be asked", Duration::from_secs(20), || {
-        let text = stream.run(&probe)?;
-        if text.contains("IS_INJECTED") { Ok(()) } else { Err("a Pod without sidecars".to_owned()) }
-    })
-    .unwrap();
-
-    let pool = callers::pool(&plane.authority.certificate(), &fleet.listed).unwrap();
     let callers = Arc::new(Callers {
         client,
-        sets: Arc::clone(&sets),
+        sets: Arc::default(),
         tally: Arc::clone(&tally),
         done: false.into(),
         number: 0.into(),
     });
-    let mut running = vec![runtime.spawn(Arc::clone(&callers).burst(pool, plan.burst))];
+    begin(&plane, &runtime, &fleet, &callers);
+
+    let trust = runtime.block_on(Trust::new(&callers.client, &plane.folder, &fleet.listed)).unwrap();
+    let trust = Arc::new(trust);
+    runtime.spawn(Arc::clone(&trust).follow(callers.client.clone()));
+    let mut running = vec![
+        runtime.spawn(Arc::clone(&callers).burst(trust, plan.burst)),
+        runtime.spawn(Arc::clone(&callers).change(CHANGE)),
+    ];
     running.extend((0..plan.creators).map(|_| runtime.spawn(Arc::clone(&callers).create(plan.period))));
-    let acts = thread::scope(|scope| {
-        scope.spawn(|| {
-            while !callers.done.load(Ordering::Relaxed) {
-                sets.change();
-                thread::sleep(CHANGE);
-            }
-        });
-        let acts = act(plan, &fleet, &tally);
-        callers.done.store(true, Ordering::Relaxed);
-        acts
-    });
+    let acts = act(plan, &fleet, &tally);
+    callers.done.store(true, Ordering::Relaxed);
     for running in running {
         runtime.block_on(running).unwrap();
     }
-    tally.event(format!("{} changes of a set", sets.changes()));
     if let Err(error) = acts {
         panic!("{error}\n{}{}", tally.report(), fleet.logs());
     }
-    (tally.report(), sets.stalest(), fleet.answered(), fleet.logs())
+    (tally.report(), callers.sets.stalest(), fleet.answered(), fleet.logs())
+}
+
+/// Applies the manifests, as an administrator does.
+fn install(plane: &ControlPlane) {
+    let objects = packages::kustomized(&plane.kubectl);
+    for webhook in objects.iter().flat_map(|object| items(&object["webhooks"])) {
+        assert_eq!(webhook["failurePolicy"], "Fail");
+    }
+    let kubectl = plane.kubectl.in_namespace("");
+    kubectl.run_with_input(&["apply", "--server-side", "--filename=-"], &list(&objects)).unwrap();
+    kubectl.ok(&["wait", "--for=condition=Established", "crd/sidecarsets.apps.kruise.io", "--timeout=60s"]);
+    plane.kubectl.in_namespace(service::NAMESPACE).create(&[service::endpoints(&[])]);
+}
+
+/// Makes the sets and waits until every replica knows them and a Pod gets its sidecars.
+fn begin(plane: &ControlPlane, runtime: &Runtime, fleet: &Fleet<'_>, callers: &Callers) {
+    let stream = plane.namespace(callers::NAMESPACE, json!({}));
+    for _ in 0..2 {
+        runtime.block_on(callers.change_one());
+    }
+    fleet.await_sets(2).unwrap();
+    let probe = ["run", "probe", "--image=probe:1", "--labels=app=shop", "--dry-run=server", "-o", "yaml"];
+    poll::until("a replica to be asked", Duration::from_secs(20), || {
+        let text = stream.run(&probe)?;
+        let both = text.contains("name: back-1") && text.contains("name: front-1");
+        if both { Ok(()) } else { Err("a Pod without sidecars".to_owned()) }
+    })
+    .unwrap();
 }
 
 /// Everything that happens to a fleet, and again until there were enough admissions.
 fn act(plan: &Plan, fleet: &Fleet<'_>, tally: &Tally) -> Result<(), String> {
     loop {
-        fleet.restart(0)?;
         fleet.rotate()?;
+        fleet.restart(0)?;
         fleet.restart(1)?;
+        fleet.await_rotated()?;
         fleet.kill(2)?;
-        fleet.restart_api_server()?;
+        fleet.crash_api_server()?;
         fleet.rotate()?;
         fleet.restart(2)?;
+        fleet.await_rotated()?;
         if tally.good() >= plan.admissions {
             return Ok(());
         }

@@ -1,17 +1,21 @@
-//! Who asks for admissions: programs that create Pods at the API server, and bursts straight to the replicas, sent as an API
-//! server would send them.
+//! Who asks for admissions: programs that create Pods at the API server, one that changes SidecarSets there, and bursts straight
+//! to the replicas, sent as an API server would send them.
 
+use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{Method, Request};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::Api;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::load_client::{Pool, Target};
 use crate::service;
@@ -22,7 +26,9 @@ use super::tally::{Called, Tally, Way};
 
 /// Where the Pods are created.
 pub(crate) const NAMESPACE: &str = "stream";
-/// How long a creator waits before it sends a Pod again.
+/// Where the SidecarSets are.
+const SETS: &str = "/apis/apps.kruise.io/v1beta1/sidecarsets";
+/// How long a caller waits before it sends a Pod again.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// What all callers share.
@@ -80,24 +86,69 @@ impl Callers {
         }
     }
 
+    /// Changes a set every `period`, until told to stop.
+    pub(crate) async fn change(self: Arc<Self>, period: Duration) {
+        let mut tick = tokio::time::interval(period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.done.load(Ordering::Relaxed) {
+            tick.tick().await;
+            self.change_one().await;
+        }
+    }
+
+    /// Changes a set. What gets lost is sent again: the Pods after it shall be judged by it.
+    pub(crate) async fn change_one(&self) {
+        let next = self.sets.next();
+        let mut again = false;
+        loop {
+            let from = Instant::now();
+            let body = next.object().to_string().into_bytes();
+            let answer = match next.is_first() {
+                true => self.ask(Method::POST, SETS, body).await,
+                false => self.ask(Method::PATCH, &format!("{SETS}/{}", next.name()), body).await,
+            };
+            let called = match answer {
+                Ok(_) => Called::Good,
+                Err(kube::Error::Api(status)) if status.message.contains("webhook") => {
+                    Called::Lost(status.message.clone())
+                }
+                Err(kube::Error::Api(status)) if status.code == 409 && again => Called::Good,
+                Err(kube::Error::Api(status)) if status.code != 429 && status.code < 500 => {
+                    Called::Wrong(status.message.clone())
+                }
+                Err(_) => {
+                    self.tally.sent_again();
+                    again = true;
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let lost = matches!(called, Called::Lost(_));
+            self.tally.add(Way::Change, from, called);
+            if !lost {
+                return self.sets.stored(&next);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> kube::Result<Value> {
-        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let content_type =
+            if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+        let request = Request::builder().method(method).uri(path).header("content-type", content_type);
         let request = request.body(body).expect("a good request");
         self.client.request(request).await
     }
 
-    /// Sends `size` reviews at once, every second, until told to stop, and waits for all answers.
-    pub(crate) async fn burst(self: Arc<Self>, pool: Arc<Pool>, size: u64) {
-        let mut calls = JoinSet::new();
+    /// Sends `size` reviews at once, every second, until told to stop. The next come when all of the last have been answered.
+    pub(crate) async fn burst(self: Arc<Self>, trust: Arc<Trust>, size: u64) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.done.load(Ordering::Relaxed) {
             tick.tick().await;
-            for _ in 0..size {
-                calls.spawn(Arc::clone(&self).review(Arc::clone(&pool)));
-            }
-        }
-        while let Some(ended) = calls.join_next().await {
-            ended.expect("no panic");
+            let pool = trust.pool();
+            let calls: JoinSet<()> = (0..size).map(|_| Arc::clone(&self).review(Arc::clone(&pool))).collect();
+            calls.join_all().await;
         }
     }
 
@@ -127,16 +178,61 @@ impl Callers {
     }
 }
 
+/// Connections of clients that trust what the registration says, like an API server.
+pub(crate) struct Trust {
+    folder: PathBuf,
+    listed: Listed,
+    current: Mutex<(Vec<u8>, Arc<Pool>)>,
+}
+
+impl Trust {
+    /// With the CA that the registration has now.
+    pub(crate) async fn new(client: &kube::Client, folder: &Path, listed: &Listed) -> Result<Self, String> {
+        let ca = registered_ca(client).await.map_err(|error| error.to_string())?;
+        let current = Mutex::new((ca.clone(), pool(&ca, folder, listed)?));
+        Ok(Self { folder: folder.to_owned(), listed: Arc::clone(listed), current })
+    }
+
+    /// Looks at the registration again and again, for as long as the runtime lives.
+    pub(crate) async fn follow(self: Arc<Self>, client: kube::Client) {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            // An API server that is away has changed nothing.
+            let Ok(ca) = registered_ca(&client).await else { continue };
+            if self.lock().0 != ca {
+                let pool = pool(&ca, &self.folder, &self.listed).expect("a registered CA");
+                *self.lock() = (ca, pool);
+            }
+        }
+    }
+
+    fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.lock().1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Vec<u8>, Arc<Pool>)> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn registered_ca(client: &kube::Client) -> kube::Result<Vec<u8>> {
+    let configuration = Api::<MutatingWebhookConfiguration>::all(client.clone()).get("sidecarset").await?;
+    let webhook = configuration.webhooks.unwrap_or_default().into_iter().next();
+    Ok(webhook.and_then(|webhook| webhook.client_config.ca_bundle).unwrap_or_default().0)
+}
+
 /// Connections to the replicas that are endpoints, each time another one by chance, as an API server does.
-pub(crate) fn pool(ca: &Path, listed: &Listed) -> Result<Arc<Pool>, String> {
+fn pool(ca: &[u8], folder: &Path, listed: &Listed) -> Result<Arc<Pool>, String> {
+    let file = folder.join("registered-ca.crt");
+    fs::write(&file, ca).map_err(|error| error.to_string())?;
     let url = format!("https://{}:443/mutate-pod?timeout=10s", service::HOST);
     let listed = Arc::clone(listed);
     let chance = RandomState::new();
     let dials = AtomicU64::new(0);
-    Ok(Pool::new(Target::new(&url, ca, b"")?.dialing(move || {
+    Ok(Pool::new(Target::new(&url, &file, b"")?.dialing(move || {
         let mut hasher = chance.build_hasher();
         hasher.write_u64(dials.fetch_add(1, Ordering::Relaxed));
-        let listed = listed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let listed = listed.lock().unwrap_or_else(PoisonError::into_inner);
         let address = hasher.finish().checked_rem(listed.len() as u64).map(|at| listed[at as usize]);
         address.map_or_else(|| "no endpoint".to_owned(), |address| format!("{address}:{}", service::PORT))
     })))

@@ -1,18 +1,19 @@
 //! Three replicas behind the Service, and what may happen to them in their lives.
 
-use std::fs;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::runtime::Handle;
+
+use sidecarset::tls::managed::contents::{ROTATE, ROTATED, STAGE};
 
 use crate::control_plane::ControlPlane;
 use crate::poll;
@@ -21,11 +22,17 @@ use crate::supervisor::Supervisor;
 
 use super::tally::Tally;
 
+/// The service account of the manifests, as the API server knows it.
+const USER: &str = "system:serviceaccount:sidecarset-system:sidecarset-webhook";
 /// Where the API server listens.
 pub(crate) const API_SERVER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// Where the replicas listen.
 pub(crate) const REPLICAS: [Ipv4Addr; 3] =
     [Ipv4Addr::new(10, 1, 0, 2), Ipv4Addr::new(10, 1, 0, 3), Ipv4Addr::new(10, 1, 0, 4)];
+/// The Secret with the managed certificates.
+const SECRET: &str = "sidecarset-webhook-certificate";
+/// How long a replica goes on serving after SIGTERM.
+const SHUTDOWN_DELAY: Duration = Duration::from_secs(5);
 /// How long a killed replica stays an endpoint: about as long as a kubelet needs to see it and the endpoint controller to act.
 const STILL_LISTED: Duration = Duration::from_secs(2);
 /// Until an API server has heard of a changed EndpointSlice.
@@ -42,18 +49,20 @@ pub(crate) struct Fleet<'a> {
     runtime: Handle,
     pub(crate) listed: Listed,
     pids: Mutex<[u32; 3]>,
-    certificate: Mutex<u32>,
+    secrets: Api<Secret>,
+    rotations: AtomicU32,
+    rotating: Mutex<Option<Instant>>,
 }
 
 impl<'a> Fleet<'a> {
-    /// Starts all replicas, none of which is an endpoint yet. The Service and its EndpointSlice are there.
+    /// Starts all replicas, one after the other. The manifests and an EndpointSlice are there.
     pub(crate) fn new(
         plane: &'a ControlPlane,
         tally: &'a Tally,
         client: kube::Client,
         runtime: Handle,
     ) -> Result<Self, String> {
-        let slices = Api::namespaced(client, service::NAMESPACE);
+        let slices = Api::namespaced(client.clone(), service::NAMESPACE);
         let fleet = Self {
             plane,
             tally,
@@ -61,18 +70,14 @@ impl<'a> Fleet<'a> {
             runtime,
             listed: Listed::default(),
             pids: Mutex::default(),
-            certificate: Mutex::default(),
+            secrets: Api::namespaced(client, service::NAMESPACE),
+            rotations: AtomicU32::default(),
+            rotating: Mutex::default(),
         };
-        fleet.mount_certificate()?;
         for number in 0..REPLICAS.len() {
             fleet.start(number)?;
         }
         Ok(fleet)
-    }
-
-    /// The folder of the replicas' SidecarSets.
-    pub(crate) fn sidecarsets(plane: &ControlPlane) -> PathBuf {
-        plane.folder.join("sidecarsets")
     }
 
     fn start(&self, number: usize) -> Result<(), String> {
@@ -80,11 +85,12 @@ impl<'a> Fleet<'a> {
         let command = [
             env!("CARGO_BIN_EXE_sidecarset").to_owned(),
             "webhook".to_owned(),
-            format!("--sidecarsets={}", Self::sidecarsets(self.plane).display()),
-            format!("--cert-dir={}", self.certificates().display()),
+            format!("--kubeconfig={}", self.plane.kubeconfig_of(USER).display()),
+            format!("--namespace={}", service::NAMESPACE),
+            "--certificate-settle=2s".to_owned(),
             format!("--listen={address}:{}", service::PORT),
             format!("--probe-listen={address}:8081"),
-            "--shutdown-delay=3s".to_owned(),
+            format!("--shutdown-delay={}s", SHUTDOWN_DELAY.as_secs()),
             "--connection-age=10s".to_owned(),
             "--log-format=json".to_owned(),
         ];
@@ -121,11 +127,15 @@ impl<'a> Fleet<'a> {
     pub(crate) fn restart(&self, number: usize) -> Result<(), String> {
         let start = Instant::now();
         let (unlisted, status) = thread::scope(|scope| {
-            let unlisted = scope.spawn(|| self.unlist(number));
+            let unlisted = scope.spawn(|| self.unlist(number).map(|()| Instant::now() + HEARD));
             let status = self.plane.supervisor.stop(&name(number));
             (unlisted.join().unwrap(), status)
         });
-        let (drained, status) = (start.elapsed(), unlisted.and(status)?);
+        let (drained, unlisted, status) = (start.elapsed(), unlisted?, status?);
+        if unlisted > start + SHUTDOWN_DELAY {
+            // A machine too busy to take the endpoint away in time.
+            self.tally.gone_but_listed(start + SHUTDOWN_DELAY, unlisted);
+        }
         if status != 0 {
             return Err(format!("{} ended its drain with status {status}", name(number)));
         }
@@ -140,57 +150,57 @@ impl<'a> Fleet<'a> {
         Supervisor::signal(self.pid(number), "KILL")?;
         thread::sleep(STILL_LISTED);
         self.unlist(number)?;
-        self.tally.killed(start, Instant::now() + HEARD);
+        self.tally.gone_but_listed(start, Instant::now() + HEARD);
         self.plane.supervisor.stop(&name(number))?;
         self.start(number)?;
         self.told(start, &format!("{} killed and started again", name(number)));
         Ok(())
     }
 
-    /// A new serving certificate in the mounted Secret; waits until every replica serves it.
-    pub(crate) fn rotate(&self) -> Result<(), String> {
-        let start = Instant::now();
-        let before: Vec<usize> = (0..REPLICAS.len()).map(|number| self.replaced(number)).collect();
-        self.mount_certificate()?;
-        for (number, before) in before.into_iter().enumerate() {
-            poll::until("the new certificate to be served", Duration::from_secs(30), || {
-                if self.replaced(number) > before { Ok(()) } else { Err("the old one".to_owned()) }
+    /// Waits until every replica knows this many sets.
+    pub(crate) fn await_sets(&self, sets: usize) -> Result<(), String> {
+        let wanted = format!("sidecarset_sidecarsets {sets}");
+        for address in REPLICAS {
+            poll::until("the sets to arrive", Duration::from_secs(30), || {
+                let metrics = self.plane.http_get(&format!("http://{address}:8081/metrics"))?;
+                if metrics.lines().any(|line| line == wanted) { Ok(()) } else { Err(metrics) }
             })?;
         }
-        self.told(start, "certificate rotated");
         Ok(())
     }
 
-    /// How often a replica has said that it serves another certificate.
-    fn replaced(&self, number: usize) -> usize {
-        self.plane.supervisor.log(&name(number)).matches("serving certificate replaced").count()
-    }
-
-    /// Writes a new pair and points to it, as a kubelet does with a Secret.
-    fn mount_certificate(&self) -> Result<(), String> {
-        let mut generation = self.certificate.lock().unwrap_or_else(PoisonError::into_inner);
-        *generation += 1;
-        let (folder, data) = (self.certificates(), format!("..{generation}"));
-        self.plane.authority.server(&folder.join(&data), &[service::HOST])?;
-        let told = |error: std::io::Error| format!("{}: {error}", folder.display());
-        symlink(&data, folder.join("..next")).map_err(told)?;
-        fs::rename(folder.join("..next"), folder.join("..data")).map_err(told)?;
-        if *generation == 1 {
-            for file in ["tls.crt", "tls.key"] {
-                symlink(format!("..data/{file}"), folder.join(file)).map_err(told)?;
-            }
-        }
+    /// Asks for a new CA and a new serving certificate, and does not wait for them.
+    pub(crate) fn rotate(&self) -> Result<(), String> {
+        let number = self.rotations.fetch_add(1, Ordering::Relaxed) + 1;
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {ROTATE: number.to_string()}}}));
+        let params = PatchParams::default();
+        let written = self.secrets.patch_metadata(SECRET, &params, &patch);
+        self.runtime.block_on(written).map_err(|error| format!("Secret: {error}"))?;
+        *self.rotating.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Ok(())
     }
 
-    fn certificates(&self) -> PathBuf {
-        self.plane.folder.join("certificates")
+    /// Waits until the last rotation has come to its end: all have the new certificate, and nobody trusts the old CA.
+    pub(crate) fn await_rotated(&self) -> Result<(), String> {
+        let number = self.rotations.load(Ordering::Relaxed).to_string();
+        poll::until("the end of the rotation", Duration::from_secs(120), || {
+            thread::sleep(HEARD);
+            let secret = self.runtime.block_on(self.secrets.get_metadata(SECRET));
+            let annotations = secret.map_err(|error| error.to_string())?.metadata.annotations;
+            let annotations = annotations.unwrap_or_default();
+            let (rotated, stage) = (annotations.get(ROTATED), annotations.get(STAGE));
+            let done = rotated == Some(&number) && stage.is_some_and(|stage| stage == "settled");
+            if done { Ok(()) } else { Err(format!("{annotations:?}")) }
+        })?;
+        let start = self.rotating.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.told(start.unwrap_or_else(Instant::now), "CA and certificate rotated");
+        Ok(())
     }
 
-    pub(crate) fn restart_api_server(&self) -> Result<(), String> {
+    pub(crate) fn crash_api_server(&self) -> Result<(), String> {
         let start = Instant::now();
-        self.plane.restart_api_server()?;
-        self.told(start, "API server restarted");
+        self.plane.crash_api_server()?;
+        self.told(start, "API server killed and started again");
         Ok(())
     }
 

@@ -1,64 +1,72 @@
 //! SidecarSets that change all the time, and whether a Pod has what they said at its time.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::injected::{annotation, items, names};
 
-/// How far behind the newest version an answer may be. A folder is looked at every second; the rest is for a machine that is
-/// busy with everything else here.
-const STALEST: Duration = Duration::from_secs(10);
+/// How far behind the newest version an answer may be. Usually a watch brings it within a moment; when the API server comes
+/// back, each replica has to connect again first.
+const STALEST: Duration = Duration::from_secs(30);
 /// The sets, in the order of their names; both match Pods with `app: shop`.
 const SETS: [&str; 2] = ["back", "front"];
 
-/// Two SidecarSets in a folder, each with a history.
-pub(crate) struct Sets {
-    folder: PathBuf,
-    state: Mutex<State>,
-}
+/// Two SidecarSets, each with a history.
+#[derive(Default)]
+pub(crate) struct Sets(Mutex<State>);
 
+#[derive(Default)]
 struct State {
-    /// For each set, when each of its versions began to be written.
-    history: [Vec<Instant>; 2],
+    history: [Vec<Version>; 2],
     /// Hash annotations by set and version: every replica has to say the same.
     hashes: HashMap<(usize, usize), String>,
     stalest: Duration,
 }
 
+struct Version {
+    sent: Instant,
+    /// When the API server had stored it.
+    stored: Option<Instant>,
+}
+
+/// A version of a set on its way to the API server.
+pub(crate) struct Next {
+    set: usize,
+    version: usize,
+}
+
+impl Next {
+    /// The name of the set.
+    pub(crate) fn name(&self) -> &'static str {
+        SETS[self.set]
+    }
+
+    /// The object of the first version, a merge patch for others.
+    pub(crate) fn object(&self) -> Value {
+        object(self.set, self.version)
+    }
+
+    /// Whether there was none before.
+    pub(crate) fn is_first(&self) -> bool {
+        self.version == 0
+    }
+}
+
 impl Sets {
-    /// Writes the first versions into a folder.
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        fs::create_dir_all(&folder).unwrap();
-        let state = State { history: Default::default(), hashes: HashMap::new(), stalest: Duration::ZERO };
-        let sets = Self { folder, state: Mutex::new(state) };
-        for _ in SETS {
-            sets.change();
-        }
-        sets
+    /// The next version of the set that was changed least recently. From now on Pods may have it.
+    pub(crate) fn next(&self) -> Next {
+        let mut state = self.lock();
+        let set = usize::from(state.history[1].len() < state.history[0].len());
+        state.history[set].push(Version { sent: Instant::now(), stored: None });
+        Next { set, version: state.history[set].len() - 1 }
     }
 
-    /// Writes the next version of the set that was changed least recently.
-    pub(crate) fn change(&self) {
-        let (set, version) = {
-            let mut state = self.lock();
-            let set = usize::from(state.history[1].len() < state.history[0].len());
-            state.history[set].push(Instant::now());
-            (set, state.history[set].len() - 1)
-        };
-        // As a whole: half a set is a mistake of its author, and not what is tried here.
-        let fresh = self.folder.join(".next");
-        fs::write(&fresh, object(set, version).to_string()).unwrap();
-        fs::rename(&fresh, self.folder.join(format!("{}.json", SETS[set]))).unwrap();
-    }
-
-    /// Versions written so far.
-    pub(crate) fn changes(&self) -> usize {
-        self.lock().history.iter().map(Vec::len).sum()
+    /// From now on, and a little later, Pods must have it.
+    pub(crate) fn stored(&self, next: &Next) {
+        self.lock().history[next.set][next.version].stored = Some(Instant::now());
     }
 
     /// The longest time by which an answer was behind the newest version.
@@ -102,8 +110,8 @@ impl Sets {
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,12 +124,13 @@ impl State {
         to: Instant,
     ) -> Result<(), String> {
         let history = &self.history[set];
-        let written = history.get(version).ok_or_else(|| format!("version {version} does not exist"))?;
-        if *written > to {
-            return Err(format!("version {version} was not written yet"));
+        let found = history.get(version).ok_or_else(|| format!("version {version} does not exist"))?;
+        if found.sent > to {
+            return Err(format!("version {version} was not sent yet"));
         }
-        // Valid until its successor was written.
-        let behind = history.get(version + 1).map_or(Duration::ZERO, |next| from.duration_since(*next));
+        // Valid until its successor was stored.
+        let replaced = history.get(version + 1).and_then(|next| next.stored);
+        let behind = replaced.map_or(Duration::ZERO, |at| from.saturating_duration_since(at));
         self.stalest = self.stalest.max(behind);
         if behind > STALEST {
             return Err(format!("version {version} was replaced {behind:?} before the Pod was sent"));

@@ -12,6 +12,8 @@ pub(crate) enum Way {
     ThroughApi,
     /// Posted over TLS as an API server does it.
     Straight,
+    /// A change of a SidecarSet at the API server: defaulting and validation.
+    Change,
 }
 
 /// All calls of a run.
@@ -23,8 +25,8 @@ struct Inner {
     good: BTreeMap<Way, Vec<Duration>>,
     lost: Vec<Lost>,
     wrong: Vec<String>,
-    /// From each SIGKILL until the replica was no endpoint any more.
-    killed: Vec<(Instant, Instant)>,
+    /// When a replica was gone and an endpoint still.
+    gone_but_listed: Vec<(Instant, Instant)>,
     /// Creations that were sent again because the API server was away.
     sent_again: u64,
     events: Vec<String>,
@@ -61,8 +63,9 @@ impl Tally {
         self.lock().sent_again += 1;
     }
 
-    pub(crate) fn killed(&self, from: Instant, to: Instant) {
-        self.lock().killed.push((from, to));
+    /// From a SIGKILL, or the end of a drain, until the replica was no endpoint any more.
+    pub(crate) fn gone_but_listed(&self, from: Instant, to: Instant) {
+        self.lock().gone_but_listed.push((from, to));
     }
 
     /// A line about what was done to the replicas.
@@ -78,15 +81,16 @@ impl Tally {
     /// Sums it up.
     pub(crate) fn report(&self) -> Report {
         let inner = self.lock();
-        let (killed, failed): (Vec<&Lost>, Vec<&Lost>) = inner
+        let windows = &inner.gone_but_listed;
+        let (gone, failed): (Vec<&Lost>, Vec<&Lost>) = inner
             .lost
             .iter()
-            .partition(|lost| inner.killed.iter().any(|(from, to)| lost.from < *to && lost.to > *from));
+            .partition(|lost| windows.iter().any(|(from, to)| lost.from < *to && lost.to > *from));
         Report {
             good: inner.good.clone(),
             failed: reasons(&failed),
-            in_kill_window: reasons(&killed),
-            kills: inner.killed.iter().map(|(from, to)| *to - *from).collect(),
+            gone: reasons(&gone),
+            windows: windows.iter().map(|(from, to)| *to - *from).collect(),
             wrong: inner.wrong.clone(),
             sent_again: inner.sent_again,
             events: inner.events.clone(),
@@ -112,8 +116,8 @@ fn reasons(lost: &[&Lost]) -> BTreeMap<String, usize> {
 pub(crate) struct Report {
     good: BTreeMap<Way, Vec<Duration>>,
     pub(crate) failed: BTreeMap<String, usize>,
-    in_kill_window: BTreeMap<String, usize>,
-    kills: Vec<Duration>,
+    gone: BTreeMap<String, usize>,
+    windows: Vec<Duration>,
     pub(crate) wrong: Vec<String>,
     sent_again: u64,
     events: Vec<String>,
@@ -145,9 +149,9 @@ impl fmt::Display for Report {
             )?;
         }
         writeln!(f, "sent again because the API server was away: {}", self.sent_again)?;
-        let lost: usize = self.in_kill_window.values().sum();
-        writeln!(f, "lost between SIGKILL and removal from the endpoints ({:?}): {lost}", self.kills)?;
-        for (reason, times) in &self.in_kill_window {
+        let lost: usize = self.gone.values().sum();
+        writeln!(f, "lost while a replica was gone and an endpoint still ({:.1?}): {lost}", self.windows)?;
+        for (reason, times) in &self.gone {
             writeln!(f, "  {times} x {reason}")?;
         }
         writeln!(f, "failed: {}", self.failed.values().sum::<usize>())?;
