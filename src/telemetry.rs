@@ -5,7 +5,6 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -16,6 +15,8 @@ use tracing_subscriber::fmt::MakeWriter;
 const BUFFER_BYTES: usize = 4 << 20;
 /// How long the writer collects lines before it writes: 50 writes a second instead of one a request.
 const COLLECT: Duration = Duration::from_millis(20);
+/// How long the end of the process waits for somebody to read what is left.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -55,23 +56,26 @@ fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
 
 /// Makes a writer which hands whole lines to a thread that owns `out`.
 fn buffered(out: impl Write + Send + 'static, dropped: Counter) -> io::Result<(LogWriter, LogGuard)> {
-    let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new() });
+    let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), dropped });
     let for_thread = Arc::clone(&shared);
-    let thread =
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&for_thread, out))?;
-    Ok((LogWriter { shared: Arc::clone(&shared), dropped }, LogGuard { shared, thread: Some(thread) }))
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&for_thread, out))?;
+    Ok((LogWriter { shared: Arc::clone(&shared) }, LogGuard { shared }))
 }
 
 #[derive(Debug, Default)]
 struct State {
     lines: Vec<u8>,
     closing: bool,
+    /// The last lines have been written.
+    closed: bool,
 }
 
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    /// For the writer, when there are lines or it has to end, and for who waits for its end.
     wake: Condvar,
+    dropped: Counter,
 }
 
 impl Shared {
@@ -97,30 +101,33 @@ fn write_lines(shared: &Shared, mut out: impl Write) {
         std::mem::swap(&mut batch, &mut state.lines);
         let closing = state.closing;
         drop(state);
-        // A closed stderr cannot be reported anywhere; serving goes on.
-        let _ = out.write_all(&batch).and_then(|()| out.flush());
+        if out.write_all(&batch).and_then(|()| out.flush()).is_err() {
+            // A full disk or a closed pipe: nobody can be told here, and serving goes on.
+            shared.dropped.inc_by(batch.iter().filter(|byte| **byte == b'\n').count() as u64);
+        }
         batch.clear();
         if closing {
+            shared.lock().closed = true;
+            shared.wake.notify_all();
             return;
         }
     }
 }
 
-/// Keeps the log's thread; dropping it writes what is left.
+/// Keeps the log's thread; dropping it writes what is left, if somebody reads it.
 #[derive(Debug)]
 pub struct LogGuard {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        self.shared.lock().closing = true;
-        self.shared.wake.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // The thread has nothing to return, and a panic in it was already reported.
-            let _ = thread.join();
-        }
+        let mut state = self.shared.lock();
+        state.closing = true;
+        self.shared.wake.notify_all();
+        let closed = self.shared.wake.wait_timeout_while(state, LAST_LINES, |state| !state.closed);
+        // Either way the process ends now, and a panic while logging was already reported.
+        drop(closed);
     }
 }
 
@@ -128,7 +135,6 @@ impl Drop for LogGuard {
 #[derive(Debug, Clone)]
 struct LogWriter {
     shared: Arc<Shared>,
-    dropped: Counter,
 }
 
 impl Write for LogWriter {
@@ -136,7 +142,7 @@ impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut state = self.shared.lock();
         if state.lines.len() + line.len() > BUFFER_BYTES {
-            self.dropped.inc();
+            self.shared.dropped.inc();
             return Ok(line.len());
         }
         let was_empty = state.lines.is_empty();
@@ -198,5 +204,28 @@ mod tests {
         writer.write_all(&vec![b'x'; BUFFER_BYTES + 1]).expect("never fails");
         drop(guard);
         assert_eq!(dropped.get(), 1);
+    }
+
+    /// A disk that is full.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        let dropped = Counter::default();
+        let (mut writer, guard) = buffered(Full, dropped.clone()).expect("thread");
+        for line in [b"one\n".as_slice(), b"two\n", b"three\n"] {
+            writer.write_all(line).expect("never fails");
+        }
+        drop(guard);
+        assert_eq!(dropped.get(), 3);
     }
 }

@@ -8,6 +8,7 @@ mod chart;
 mod client_ca;
 mod command_line;
 mod connections;
+mod endurance;
 mod corpus;
 mod debug;
 mod explain;

@@ -45,9 +45,12 @@ pub(super) async fn start(
         Ok(None) => {}
         Err(error) => return Err(format!("{flag}: {error}")),
     }
-    let (current, metrics) = (Arc::clone(current), Arc::clone(metrics));
-    tokio::spawn(every(POLL, keeper, move |keeper| look(keeper, &metrics)));
-    Ok(vec![Check::new("certificate", move || Health::when(current.is_loaded()))])
+    let (current, for_look, metrics) = (Arc::clone(current), Arc::clone(metrics), Arc::clone(metrics));
+    tokio::spawn(every(POLL, keeper, move |keeper| look(keeper, &for_look)));
+    Ok(vec![Check::new("certificate", move || Health {
+        holds: current.is_loaded(),
+        detail: lifetime(metrics.certificate_expiry.get() - unix_now()),
+    })])
 }
 
 /// Starts to manage certificates together with the other replicas. Until the Secret is there, this one is not ready.
@@ -89,9 +92,32 @@ fn look(keeper: &mut Keeper, metrics: &Metrics) {
     }
 }
 
+/// What is left of a certificate's life. One that has ended is served all the same: not every client looks at the date, and
+/// nothing is better without it.
+fn lifetime(seconds: f64) -> String {
+    let (left, hours) = (seconds >= 0.0, seconds.abs() / 3600.0);
+    match (left, hours >= 48.0) {
+        (true, true) => format!("ends in {:.0} days", hours / 24.0),
+        (true, false) => format!("ends in {hours:.1} h"),
+        (false, _) => format!("HAS ENDED {hours:.1} h ago, clients refuse it: renew it"),
+    }
+}
+
 fn note(not_after_unix: i64, metrics: &Metrics) {
     metrics.certificate_expiry.set(not_after_unix as f64);
     if (not_after_unix as f64) < unix_now() {
         tracing::warn!(not_after_unix, "the serving certificate has ended: clients will refuse it");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_life_that_is_left_is_told() {
+        assert_eq!(lifetime(89.0 * 86_400.0), "ends in 89 days");
+        assert_eq!(lifetime(5400.0), "ends in 1.5 h");
+        assert_eq!(lifetime(-7200.0), "HAS ENDED 2.0 h ago, clients refuse it: renew it");
     }
 }
