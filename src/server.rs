@@ -136,6 +136,12 @@ impl AppState {
         self
     }
 
+    /// Whether SidecarSets come from a cluster, which tells about its changes a moment after they were made.
+    #[must_use]
+    pub fn reads_a_cluster(&self) -> bool {
+        self.namespaces.is_some()
+    }
+
     /// Requests being answered now.
     #[must_use]
     pub fn in_flight(&self) -> usize {

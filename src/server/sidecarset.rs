@@ -23,6 +23,11 @@ use super::review::{self, ReviewVersion};
 use super::status::Failure;
 use crate::metrics::{ApiEndpoint, Outcome};
 
+/// How long a refusal is held back in case it is judged anew: who applies a base and its canary, or a set after the one that it
+/// replaces, sends the second a few milliseconds after the first, sooner than a watch tells. Longer than a change usually takes to
+/// get into use.
+const CATCH_UP: Duration = Duration::from_millis(500);
+
 /// Fills in defaults and hashes.
 pub async fn mutate(State(state): State<Arc<AppState>>, request: Request) -> Response {
     respond(state, request, ApiEndpoint::Mutate).await
@@ -49,11 +54,18 @@ async fn answer(
     // Upstream's limit is one byte smaller than ours for Pods (A-WIRE-4).
     let limit = state.limits.body_bytes.saturating_sub(1);
     let Call { body, deadline, slot: _slot } = intake::receive(state, request, started, limit).await?;
-    let for_thread = Arc::clone(state);
-    let (answer, outcome) =
-        super::off_the_pod_path(move || judge(&for_thread, &body, endpoint, started)).await??;
-    deadline.check()?;
-    Ok((answer, outcome))
+    let patience = tokio::time::Instant::now() + CATCH_UP;
+    loop {
+        let (for_thread, body, seen) = (Arc::clone(state), body.clone(), state.published.count());
+        let (answer, outcome) =
+            super::off_the_pod_path(move || judge(&for_thread, &body, endpoint, started)).await??;
+        deadline.check()?;
+        let may_be_early = outcome == Outcome::Denied && state.reads_a_cluster();
+        if !may_be_early || tokio::time::timeout_at(patience, state.published.more_than(seen)).await.is_err()
+        {
+            return Ok((answer, outcome));
+        }
+    }
 }
 
 /// Upstream takes nothing else, not even a parameter.

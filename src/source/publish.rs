@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
 use sidecarset_core::snapshot::Snapshot;
+use tokio::sync::watch;
 
 use super::stored::StoredCluster;
 
@@ -13,6 +14,7 @@ pub struct Published {
     snapshot: ArcSwapOption<Snapshot>,
     cluster: ArcSwapOption<StoredCluster>,
     awaited: ArcSwapOption<String>,
+    count: watch::Sender<u64>,
 }
 
 impl Published {
@@ -20,7 +22,21 @@ impl Published {
     /// drops it last pays for taking it apart, which should not be an admission.
     pub fn publish(&self, snapshot: Snapshot, cluster: StoredCluster) -> Option<Arc<Snapshot>> {
         self.cluster.store(Some(Arc::new(cluster)));
-        self.snapshot.swap(Some(Arc::new(snapshot)))
+        let before = self.snapshot.swap(Some(Arc::new(snapshot)));
+        self.count.send_modify(|count| *count += 1);
+        before
+    }
+
+    /// How many Snapshots there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        *self.count.borrow()
+    }
+
+    /// Waits until there were more than `count` Snapshots.
+    pub async fn more_than(&self, count: u64) {
+        // The sender is ours, so it does not go away while this waits.
+        let _ = self.count.subscribe().wait_for(|now| *now > count).await;
     }
 
     /// Says what the first Snapshot waits for; shown to whoever asks before there is one.

@@ -14,6 +14,7 @@ use sidecarset::source::watch::health::Health;
 use sidecarset::source::watch::live::LiveNamespaces;
 use sidecarset::source::watch::{self, Scope};
 use sidecarset_core::context::Features;
+use sidecarset_core::snapshot::SidecarSet;
 use sidecarset_core::validation::Options;
 
 use crate::fake_api::{FakeApi, status};
@@ -177,6 +178,36 @@ async fn sets_come_change_and_go() {
     cluster.until_injected("one").await;
     cluster.api.delete(SETS, "one");
     cluster.until_injected("").await;
+}
+
+/// A base and its canary, applied one after the other, faster than a watch tells.
+#[tokio::test]
+async fn a_refusal_is_judged_again_when_the_news_has_come() {
+    let cluster = Cluster::ready(mk_api(&[])).await;
+    let stored = |set: &Value| SidecarSet::from_file_document(set).expect("a set").document().clone();
+    let mut canary = mk_set("canary");
+    canary["metadata"]["annotations"] =
+        json!({"apps.kruise.io/sidecarset-canary": "true", "apps.kruise.io/sidecarset-base": "base"});
+    canary["metadata"]["managedFields"] = json!([]);
+    canary["spec"]["updateStrategy"] = json!({"type": "NotUpdate"});
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "1", "operation": "CREATE", "object": stored(&canary),
+            "resource": {"group": "apps.kruise.io", "version": "v1beta1", "resource": "sidecarsets"},
+        },
+    });
+    let validate = async || {
+        let mut request = mk_request(review.to_string());
+        *request.uri_mut() = "/validate-apps-kruise-io-sidecarset".parse().expect("a path");
+        send(server::app(Arc::clone(&cluster.state)), request).await.json()["response"].clone()
+    };
+    let refused = validate().await;
+    assert_eq!(refused["allowed"], false, "{refused}");
+    assert!(refused.to_string().contains("there is no SidecarSet"), "{refused}");
+    cluster.api.put(SETS, stored(&mk_set("base")));
+    let allowed = validate().await;
+    assert_eq!(allowed["allowed"], true, "{allowed}");
 }
 
 fn base64_text(text: &str) -> String {
