@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+/// Webhook and controller do not know each other, so neither can wait for the other. Decision: D-35.
+///
 /// Module and what it may name of ours. `cli` may name everything: `cli/serve.rs` wires it all together.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("cluster", &["cluster", "faults", "metrics", "tls"]),

@@ -307,6 +307,15 @@ fn check(object: &Value, patch: &Value) -> Result<(), Refused> {
 fn strategic_merge(target: &mut Value, patch: &Value) {
     let Value::Object(members) = patch else { return };
     for (name, value) in members {
+        if let Some(list) = name.strip_prefix("$setElementOrder/") {
+            // Without this the patched ones change places, and the API server refuses that.
+            let order: Vec<&str> =
+                target[list].as_array().into_iter().flatten().map(|item| text(item, &["name"])).collect();
+            let wanted: Vec<&str> =
+                value.as_array().into_iter().flatten().map(|item| text(item, &["name"])).collect();
+            assert_eq!(order, wanted, "the order of {list}");
+            continue;
+        }
         let key = match name.as_str() {
             "containers" | "containerStatuses" => Some("name"),
             "conditions" => Some("type"),

@@ -1,6 +1,6 @@
 //! Rules without code of their own in this release, each with the reason. Shrink these lists when that changes.
 
-const CONTROLLER: &str = "decided in the core; the controller that runs it is not in this release";
+const CONTROLLER: &str = "how the controller runs: what is there of it is above, the rest is not in this release";
 const REGISTRATION: &str = "a matter of registration: `manifests/base/mutating-webhook-configuration.yaml`";
 const OTHER: &str = "another feature of upstream's handler, not of SidecarSet";
 
@@ -30,14 +30,12 @@ pub(super) const OUTSIDE: &[(&str, &str)] = &[
     ("C-BUG-35", "a setting of upstream's manifest"),
     ("C-SORT-11", "another controller of upstream asks for the order; there is no ImagePullJob here"),
     ("C-STAT-14", "printer columns, part of the resource definition"),
-    ("C-TERM-1", CONTROLLER),
     ("C-UPD-16", "says itself that it is dead: a Pod without the list is not matched (C-MATCH-4)"),
     ("C-UPD-24", "of upstream's PodUnavailableBudget; its denial is an error like others (C-UPD-22)"),
     ("C-UPD-25", "of upstream's node agent; there is none here (D-34)"),
     ("D-2", "how answers are compared: `tests/conformance/injection/judge.rs`"),
     ("D-4", "approves deviations, each with an id of its own"),
     ("D-15", "points to D-3"),
-    ("D-35", CONTROLLER),
     ("I-CALL-1", REGISTRATION),
     ("I-CALL-2", REGISTRATION),
     ("I-CALL-3", REGISTRATION),
