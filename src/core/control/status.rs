@@ -159,11 +159,13 @@ pub(super) fn write(
     let stored = &set.status;
     let counts = counts.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     let conditions = verdicts.map(|verdicts| conditions(set, verdicts, now_unix));
+    // Where the resource definition is still upstream's, the API server drops conditions: they alone are no reason to write.
+    let are_kept = !stored.conditions.is_empty();
     let is_same = set.generation <= stored.observed_generation
         && counts == stored.counts
         && revisions.latest == stored.latest_revision
         && Some(revisions.collision_count) == stored.collision_count
-        && conditions.as_ref().is_none_or(|conditions| *conditions == stored.conditions);
+        && conditions.as_ref().is_none_or(|conditions| !are_kept || *conditions == stored.conditions);
     if is_same {
         return None;
     }

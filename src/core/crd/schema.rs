@@ -33,8 +33,11 @@ fn object(ty: &'static Type) -> Value {
         |member: &&Member| *ty != SIDECAR_CONTAINER || OWN_CONTAINER_MEMBERS.contains(&member.name);
     let is_required = |member: &Member| (ty.completed || *ty == SIDECAR_SET_STATUS) && member.always;
     let members = ty.members.iter().filter(described);
-    let properties: Map<String, Value> =
+    let mut properties: Map<String, Value> =
         members.map(|member| (member.name.to_owned(), property(ty, member, is_required(member)))).collect();
+    if *ty == SIDECAR_SET_STATUS {
+        properties.insert("conditions".to_owned(), conditions());
+    }
     let required: Vec<&str> =
         ty.members.iter().filter(|member| is_required(member)).map(|member| member.name).collect();
     let mut schema = json!({"type": "object", "properties": properties});
@@ -51,6 +54,33 @@ fn object(ty: &'static Type) -> Value {
         schema["x-kubernetes-map-type"] = "atomic".into();
     }
     schema
+}
+
+/// What upstream does not have: conditions in Kubernetes' standard form. An API server drops what a schema does not name.
+fn conditions() -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let mut time = text("When the status changed last.");
+    time["format"] = "date-time".into();
+    json!({
+        "type": "array",
+        "description": "What is true of the set now: RolloutComplete, InjectionComplete.",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["type", "status"],
+            "properties": {
+                "type": text("What is told."),
+                "status": text("True, False or Unknown."),
+                "observedGeneration": {
+                    "type": "integer", "format": "int64", "description": "The metadata.generation that it is about.",
+                },
+                "lastTransitionTime": time,
+                "reason": text("Why, in one word."),
+                "message": text("Why, for people."),
+            },
+        },
+    })
 }
 
 fn property(ty: &'static Type, member: &Member, required: bool) -> Value {
@@ -200,6 +230,8 @@ mod tests {
             "spec.updateStrategy.scatterStrategy[]",
             "spec.updateStrategy.selector.matchExpressions[]",
             "status",
+            // Ours.
+            "status.conditions[]",
         ];
         let mut expected: Vec<String> = [of_container("containers"), of_container("initContainers")].concat();
         expected.extend(others.map(ToOwned::to_owned));

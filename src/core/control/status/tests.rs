@@ -26,6 +26,10 @@ fn written_only_if_something_changed() {
         None,
         "never back"
     );
+    let verdicts =
+        [(ROLLOUT_COMPLETE, verdict(true, "R", "m")), (INJECTION_COMPLETE, verdict(true, "I", "i"))];
+    let dropped = write(&stored(json!({})), counts, &plan(), Some(verdicts), 0);
+    assert_eq!(dropped, None, "an API server with upstream's definition drops conditions");
     for other in [
         json!({"observedGeneration": 0}),
         json!({"matchedPods": 5}),
