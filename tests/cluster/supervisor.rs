@@ -68,7 +68,12 @@ impl Supervisor {
         let commands = process.stdin.take();
         let answers = process.stdout.take().ok_or("the supervisor has no stdout")?;
         let shell = Shell { process, commands, answers: BufReader::new(answers) };
-        Ok(Self { folder: folder.to_owned(), network, shell: Mutex::new(shell) })
+        let supervisor = Self { folder: folder.to_owned(), network, shell: Mutex::new(shell) };
+        // Whoever enters the network before the process has made it would be in ours, and change that.
+        match supervisor.ask("hello")?.as_str() {
+            "hello" => Ok(supervisor),
+            answer => Err(format!("the supervisor answered {answer:?} when asked for a sign of life")),
+        }
     }
 
     /// Starts a program under a name of lower-case letters, digits and `_`; its output goes to `NAME.log`.

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Starts and ends the programs of one control plane, as their parent. Commands come one a line on stdin:
+#   hello                  answers "hello"
 #   start NAME COMMAND...  COMMAND is quoted shell text; its output goes to NAME.log; answers "started PID"
 #   stop NAME              SIGTERM, after 10 s SIGKILL; answers "stopped STATUS"
 # When stdin ends (the test closed it, or the test process is gone, however it died) everything is stopped, last
@@ -32,6 +33,9 @@ end() {
 
 while IFS=' ' read -r verb name command; do
     case $verb in
+    hello)
+        echo hello
+        ;;
     start)
         eval "exec $command" >>"$name.log" 2>&1 </dev/null &
         eval "pid_$name=$!"
