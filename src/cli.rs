@@ -7,10 +7,13 @@ pub mod explain;
 pub mod inject;
 pub mod lint;
 mod offline;
+mod on_cluster;
 pub mod preflight;
 pub mod printer;
+pub mod rollout;
 pub mod serve;
 mod settings;
+pub mod status;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -48,6 +51,8 @@ pub fn main() -> ExitCode {
                 && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
             preflight::run(&args, coloured, &mut printer)
         }
+        Command::Status(args) => status::run(&args, std::io::stdout().is_terminal(), &mut printer),
+        Command::Rollout(args) => rollout::run(&args, &mut printer),
         Command::Explain(args) => explain::run(&args, &mut std::io::stdin().lock(), &mut printer),
         Command::Lint(args) => lint::run(&args, &mut std::io::stdin().lock(), &mut printer),
         Command::Inject(args) => inject::run(&args, &mut std::io::stdin().lock(), &mut printer),

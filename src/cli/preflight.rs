@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use kube::Client;
 use serde_json::json;
 
 use super::FINDINGS;
 use super::args::{PreflightArgs, PreflightOutput};
-use super::printer::Printer;
-use crate::cluster::client;
+use super::on_cluster::on_cluster;
+use super::printer::{Printer, one_line};
 use crate::cluster::preflight::facts::{Facts, Phase, Target};
 use crate::cluster::preflight::fetch::{self, Scope};
 use crate::cluster::preflight::{Finding, Level, judge};
@@ -18,16 +19,16 @@ const HELP_PAGE: &str = "docs/troubleshoot.md";
 
 /// Asks the cluster and prints what was found. Exit code 1 tells that something does not work.
 pub fn run(args: &PreflightArgs, coloured: bool, printer: &mut Printer) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let facts = match runtime {
-        Ok(runtime) => runtime.block_on(facts(args)),
-        Err(error) => Err(format!("cannot start: {error}")),
-    };
-    let facts = match facts {
-        Ok(facts) => facts,
-        Err(error) => return printer.cannot_run(&error),
-    };
-    let findings = judge(&facts);
+    on_cluster(&args.connect, "preflight", printer, async |client, printer| {
+        match facts(args, &client).await {
+            Ok(facts) => tell(args, &facts, coloured, printer),
+            Err(error) => printer.cannot_run(&error),
+        }
+    })
+}
+
+fn tell(args: &PreflightArgs, facts: &Facts, coloured: bool, printer: &mut Printer) -> ExitCode {
+    let findings = judge(facts);
     let text = match args.output {
         PreflightOutput::Text => table(facts.phase, &facts.target.namespace, &findings, coloured),
         PreflightOutput::Json => format!("{:#}\n", json!({"phase": facts.phase, "findings": findings})),
@@ -35,14 +36,11 @@ pub fn run(args: &PreflightArgs, coloured: bool, printer: &mut Printer) -> ExitC
     match printer.data(&text) {
         Ok(()) if findings.iter().any(|finding| finding.level == Level::Fail) => ExitCode::from(FINDINGS),
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => printer.cannot_run(&format_args!("cannot write to standard output: {error}")),
+        Err(error) => printer.cannot_write(&error),
     }
 }
 
-async fn facts(args: &PreflightArgs) -> Result<Facts, String> {
-    let client = client::connect_as_kubectl(args.kubeconfig.as_deref(), args.context.as_deref(), "preflight")
-        .await
-        .map_err(|error| error.to_string())?;
+async fn facts(args: &PreflightArgs, client: &Client) -> Result<Facts, String> {
     let scope = Scope {
         target: Target {
             namespace: args.namespace.clone(),
@@ -56,7 +54,7 @@ async fn facts(args: &PreflightArgs) -> Result<Facts, String> {
             .clone()
             .unwrap_or_else(|| client.default_namespace().to_owned()),
     };
-    fetch::facts(&client, scope).await
+    fetch::facts(client, scope).await
 }
 
 /// A row a finding, its fix below it; readable without colour.
@@ -97,11 +95,6 @@ fn told(level: Level) -> (&'static str, &'static str) {
         Level::Warn => ("warn", "\u{1b}[33m"),
         Level::Fail => ("FAIL", "\u{1b}[1;31m"),
     }
-}
-
-/// A message of another program must not break the table, nor send codes to the terminal.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
