@@ -5,6 +5,11 @@ app.kubernetes.io/name: sidecarset
 app.kubernetes.io/component: webhook
 {{- end }}
 
+{{- define "sidecarset.controllerSelector" -}}
+app.kubernetes.io/name: sidecarset
+app.kubernetes.io/component: controller
+{{- end }}
+
 {{/* Labels of every object; the argument is a dict of root and component (may be empty). */}}
 {{- define "sidecarset.labels" -}}
 app.kubernetes.io/name: sidecarset
@@ -57,6 +62,12 @@ cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/sidecarset-serving-cert
 {{- define "sidecarset.subjects" -}}
 - kind: ServiceAccount
   name: sidecarset-webhook
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{- define "sidecarset.controllerSubjects" -}}
+- kind: ServiceAccount
+  name: sidecarset-controller
   namespace: {{ .Release.Namespace }}
 {{- end }}
 
