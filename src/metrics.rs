@@ -39,6 +39,13 @@ const ADMISSION_BUCKETS: [f64; 17] = [
     5.0, 10.0,
 ];
 
+/// What a process does.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Webhook,
+    Controller,
+}
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -83,9 +90,19 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes and registers all metrics. `version` is shown as `sidecarset_build_info`.
+    /// Makes all metrics and registers those of a webhook. `version` is shown as `sidecarset_build_info`.
     #[must_use]
     pub fn new(version: &'static str) -> Self {
+        Self::of(Part::Webhook, version)
+    }
+
+    /// The same for a controller: what it does not do is no series with 0, which an alert could take for a fault.
+    #[must_use]
+    pub fn for_controller(version: &'static str) -> Self {
+        Self::of(Part::Controller, version)
+    }
+
+    fn of(part: Part, version: &'static str) -> Self {
         let mut registrar = Registrar::default();
         let of_every_process = registrar.collect(process::described(), process::Process);
         let mut metrics = Self {
@@ -115,13 +132,19 @@ impl Metrics {
             controller: ControllerMetrics::default(),
         };
         registrar.register("build", "Version of the program", Info::new([("version", version)]));
-        metrics.register_admissions(&mut registrar);
-        metrics.register_state(&mut registrar);
-        metrics.connections.register(&mut registrar);
-        metrics.events.register(&mut registrar);
-        metrics.watch.register(&mut registrar);
-        metrics.certificates.register(&mut registrar);
-        metrics.controller.register(&mut registrar);
+        let help = "Log lines lost because the log's reader is slow";
+        registrar.register("log_lines_dropped", help, metrics.log_lines_dropped.clone());
+        match part {
+            Part::Webhook => {
+                metrics.register_admissions(&mut registrar);
+                metrics.register_state(&mut registrar);
+                metrics.connections.register(&mut registrar);
+                metrics.events.register(&mut registrar);
+                metrics.watch.register(&mut registrar);
+                metrics.certificates.register(&mut registrar);
+            }
+            Part::Controller => metrics.controller.register(&mut registrar),
+        }
         (metrics.registry, metrics.described) = registrar.finish();
         metrics.start_at_zero();
         metrics
@@ -177,11 +200,6 @@ impl Metrics {
             "certificate_reload_failures",
             "Failed reloads of the serving certificate",
             self.certificate_reload_failures.clone(),
-        );
-        r.register(
-            "log_lines_dropped",
-            "Log lines lost because the log's reader is slow",
-            self.log_lines_dropped.clone(),
         );
     }
 

@@ -36,7 +36,7 @@ fn start(args: ControllerArgs) -> Result<ExitCode, String> {
             args.lease_duration
         ));
     }
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let metrics = Arc::new(Metrics::for_controller(env!("CARGO_PKG_VERSION")));
     let log = telemetry::start(args.log_format, args.log_level, metrics.log_lines_dropped.clone())
         .map_err(|error| format!("cannot start logging: {error}"))?;
     let runtime = Builder::new_multi_thread()

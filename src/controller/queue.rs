@@ -63,6 +63,11 @@ impl Schedule {
         Ok(name)
     }
 
+    /// How many could be worked on now; those that wait for their time are not late.
+    fn due(&self, now: Instant) -> usize {
+        self.by_time.iter().take_while(|(at, _)| *at <= now).count()
+    }
+
     fn finish(&mut self, name: &Arc<str>, outcome: Outcome, now: Instant) {
         let asked = self.busy.remove(name).flatten();
         let failures = match outcome {
@@ -136,7 +141,8 @@ impl Queue {
     /// Names that wait, and names that are being worked on.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
-        self.with(|schedule| (schedule.times.len(), schedule.busy.len()))
+        let now = Instant::now();
+        self.with(|schedule| (schedule.due(now), schedule.busy.len()))
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Schedule) -> T) -> T {
@@ -160,6 +166,8 @@ mod tests {
         schedule.add(&a, now + Duration::from_secs(5));
         schedule.add(&a, now);
         schedule.add(&a, now + Duration::from_secs(1));
+        schedule.add(&name("later"), now + Duration::from_secs(60));
+        assert_eq!(schedule.due(now), 1, "the other one is not late");
         assert_eq!(schedule.take(now), Ok(a.clone()), "the earliest time counts");
         assert_eq!(schedule.take(now), Err(None), "it was there once");
         schedule.add(&a, now);

@@ -160,7 +160,7 @@ impl ControllerMetrics {
         let help = "Whether this replica of the controller holds the Lease";
         r.register("controller_leader", help, self.is_leader.clone());
         r.register("controller_pods", "Pods that the controller knows", self.pods.clone());
-        let help = "SidecarSets that wait for a look";
+        let help = "SidecarSets that are due and wait for a worker";
         r.register("controller_queue_waiting", help, self.waiting.clone());
         let help = "SidecarSets that are being looked at";
         r.register("controller_queue_working", help, self.working.clone());

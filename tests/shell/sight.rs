@@ -46,13 +46,21 @@ fn assert_same(what: &str, page: &BTreeSet<String>, program: &BTreeSet<String>) 
     assert!(!program.is_empty(), "{what}: the test looks at the wrong place");
 }
 
+/// What webhook and controller register, each once.
+fn described() -> BTreeSet<(String, &'static str)> {
+    let both = [Metrics::new("1"), Metrics::for_controller("1")];
+    both.iter()
+        .flat_map(|metrics| metrics.described())
+        .map(|metric| (metric.name.clone(), metric.kind))
+        .collect()
+}
+
 #[test]
 fn the_page_has_every_metric_with_its_type() {
     let row = Regex::new(r"(?m)^\| `([a-z_]+)(?:\{[a-z,]+\})?` \| ([a-z]+) \|").expect("a pattern");
     let page = section("Metrics");
     let page = row.captures_iter(&page).map(|row| format!("{} {}", &row[1], &row[2])).collect();
-    let metrics = Metrics::new("1");
-    let program = metrics.described().iter().map(|m| format!("{} {}", m.name, m.kind)).collect();
+    let program = described().iter().map(|(name, kind)| format!("{name} {kind}")).collect();
     assert_same("metrics", &page, &program);
 }
 
@@ -60,7 +68,9 @@ fn the_page_has_every_metric_with_its_type() {
 fn the_page_has_the_labels_of_every_metric_that_is_scraped() {
     let metrics = Metrics::new("1");
     metrics.admission(Operation::Create, Outcome::Patched, Duration::ZERO);
-    let text = Format::Classic.of(metrics.text(0).expect("text"));
+    let webhook = Format::Classic.of(metrics.text(0).expect("text"));
+    let controller = Metrics::for_controller("1").text(0).expect("text");
+    let text = webhook + &Format::Classic.of(controller);
     let sample = Regex::new(r"^([a-z_]+)\{([^}]*)\} ").expect("a pattern");
     let label = Regex::new(r#"([a-z]+)=""#).expect("a pattern");
     let page = section("Metrics");
@@ -84,8 +94,7 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn dashboard_and_alerts_use_metrics_that_exist() {
-    let metrics = Metrics::new("1");
-    let known: BTreeSet<_> = metrics.described().iter().map(|metric| metric.name.clone()).collect();
+    let known: BTreeSet<_> = described().into_iter().map(|(name, _)| name).collect();
     for file in [ALERTS, ALERTS_TEST, DASHBOARD] {
         let used = metrics_in(&read(file));
         assert!(used.len() > 10, "{file}: {used:?}");
