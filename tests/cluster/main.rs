@@ -43,6 +43,7 @@ mod record;
 mod recorder;
 mod reinvocation;
 mod replicas;
+mod rollout;
 mod service;
 mod set_api;
 mod sidecarsets;

@@ -83,9 +83,26 @@ fn components_change_what_they_say() {
         assert_eq!(from, Some(&json!("sidecarset-system/sidecarset-serving-cert")), "{object}");
     }
     let rights = |component: &str| with(component).keys().filter(|name| name.contains("Role")).count();
-    assert_eq!(rights("fail-open"), 10);
-    assert_eq!(rights("own-certificate"), 6, "none about certificates");
+    assert_eq!(rights("fail-open"), 14);
+    assert_eq!(rights("own-certificate"), 10, "none about certificates");
+    assert_eq!(rights("webhook-only"), 10, "none of the controller");
     assert_eq!(rights("folder"), 0, "a folder needs no API server");
+
+    for component in ["webhook-only", "folder"] {
+        let left: Vec<String> =
+            with(component).into_keys().filter(|name| name.contains("controller")).collect();
+        assert_eq!(left, Vec::<String>::new(), "{component}");
+    }
+    let more = |component: &str, role: &str| with(component).remove(&format!("ClusterRole /{role}")).unwrap();
+    let repair = more("repair", "sidecarset-controller-repair");
+    assert_eq!(
+        repair["rules"],
+        json!([{"apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"]}])
+    );
+    assert_eq!(items(&more("terminator", "sidecarset-controller-terminator")["rules"]).count(), 3);
+    let controller = &with("terminator")["Deployment sidecarset-system/sidecarset-controller"];
+    let args = &controller["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert!(items(args).any(|arg| arg == "--terminator"), "{args}");
 
     let pod = &with("folder")["Deployment sidecarset-system/sidecarset-webhook"]["spec"]["template"]["spec"];
     assert_eq!(pod["automountServiceAccountToken"], false);
