@@ -101,7 +101,8 @@ generate: ## write what is generated: the program's own help, the ids that code 
 	$(CARGO) build --locked --bin sidecarset
 	@cd '$(GENERATED)' && mkdir -p docs manifests/crd manifests/monitoring manifests/chart/files
 	@{ printf '# Command line\n\n<!-- Written by `make generate` from the program'"'"'s own help. -->\n'; \
-	for command in webhook inject explain lint crd preflight; do \
+	for command in webhook controller inject explain lint crd preflight status rollout 'rollout pause' 'rollout resume' \
+		'rollout undo' 'rollout history'; do \
 		help=$$(env -i '$(TARGET_DIR)/debug/sidecarset' $$command --help) || exit 1; \
 		printf '\n## sidecarset %s\n\n```text\n%s\n```\n' "$$command" "$$help"; \
 	done; } | sed 's/ *$$//' > '$(GENERATED)/docs/cli.md'
