@@ -93,7 +93,10 @@ fn owner(definition: &Value, facts: &Facts) -> Option<Finding> {
             format!(
                 "belongs to the Helm release {release} in namespace {place}: uninstalling that deletes every SidecarSet"
             ),
-            format!("kubectl annotate crd {NAME} helm.sh/resource-policy=keep ({MIGRATION_PAGE})"),
+            // Helm looks for helm.sh/resource-policy in what it has stored, not in the cluster: to annotate the object is no help.
+            format!(
+                "do not uninstall it; delete its records, the Secrets owner=helm,name={release} ({MIGRATION_PAGE})"
+            ),
         ));
     }
     let service = converter(definition);

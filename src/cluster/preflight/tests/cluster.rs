@@ -115,7 +115,7 @@ fn the_api_server_and_the_definition() {
             "crd-owner",
             Warn,
             "Helm release kruise in namespace other",
-            "resource-policy=keep",
+            "do not uninstall it",
         ),
         (
             |f| {
