@@ -193,8 +193,13 @@ impl Controller {
             tokio::select! {
                 _ = missed.tick() => self.with_world(World::take_missed),
                 _ = all.tick() => self.with_world(|world| {
+                    world.prune_conditions();
                     world.names().map(|name| (Arc::clone(name), Duration::ZERO)).collect()
                 }),
+            }
+            let pruning = self.lock().take_pruning();
+            if let Some((pods, known)) = pruning {
+                self.prune(&pods, &known).await;
             }
             let (waiting, working) = self.queue.depth();
             self.metrics.queue(waiting, working);

@@ -3,6 +3,8 @@
 //!
 //! Rule: C-RUST-6, C-RUST-7, C-RUST-8, C-RUST-9, C-UPD-19…22. Decision: D-32.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -10,6 +12,7 @@ use kube::Api;
 use kube::api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::Value;
 use sidecarset_core::control::expectations::PodKey;
+use sidecarset_core::control::pod::PodFacts;
 use sidecarset_core::control::revisions::{RevisionFacts, RevisionWrite};
 use sidecarset_core::control::rollout::BackOff;
 use sidecarset_core::control::set::SetFacts;
@@ -259,6 +262,21 @@ impl Controller {
             }
         }
         Ok(())
+    }
+
+    /// Takes sets that are gone out of the conditions of Pods. What fails is tried again at the next resync. Rule: C-BUG-10.
+    pub(super) async fn prune(&self, pods: &[Arc<PodFacts>], known: &BTreeSet<String>) {
+        for pod in pods {
+            let Some(patch) = condition::prune(pod, known, self.now().unix) else { continue };
+            if self.leadership.check().is_err() {
+                return;
+            }
+            let written = self.patch_pod(&PodKey::from(&**pod), Some("status"), &patch).await;
+            self.metrics.written(WriteKind::Condition, written.is_ok());
+            if let Ok(written) = written {
+                self.with_world(|world| world.apply_pod(written.object()));
+            }
+        }
     }
 
     /// Decision: D-30, D-32.

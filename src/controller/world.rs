@@ -24,6 +24,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A set that has to be looked at, and how soon.
 pub type Due = (Arc<str>, Duration);
 
+/// Pods whose condition tells about sets, and the names of all sets.
+pub type Pruning = (Vec<Arc<PodFacts>>, Arc<BTreeSet<String>>);
+
 /// What one set remembers between two looks.
 #[derive(Debug, Default)]
 struct Memory {
@@ -51,6 +54,8 @@ pub struct World {
     /// By set, then by name.
     revisions: FxHashMap<String, BTreeMap<String, Arc<RevisionFacts>>>,
     memories: FxHashMap<Arc<str>, Memory>,
+    /// A set went, so conditions of Pods may speak of one that is not there.
+    is_pruning_due: bool,
     /// Pods which came or went that some set may select without having been injected into them.
     strangers: Vec<Arc<PodFacts>>,
 }
@@ -106,6 +111,18 @@ impl World {
         self.sets.keys()
     }
 
+    /// Asks for a look at the conditions of all Pods.
+    pub fn prune_conditions(&mut self) {
+        self.is_pruning_due = true;
+    }
+
+    /// If a set went since the last call: the Pods whose condition tells about sets, and the names of all sets. Rule: C-BUG-10.
+    pub fn take_pruning(&mut self) -> Option<Pruning> {
+        let is_due = std::mem::take(&mut self.is_pruning_due);
+        let marked = || self.pods.iter().filter(|pod| pod.upgradable.is_some()).map(Arc::clone).collect();
+        is_due.then(|| (marked(), Arc::clone(&self.names)))
+    }
+
     /// Names of all sets.
     #[must_use]
     pub fn known_sets(&self) -> Arc<BTreeSet<String>> {
@@ -158,6 +175,7 @@ impl World {
         }
         if let Some(old) = old {
             self.relate(name, Some(&old), None);
+            self.is_pruning_due = true;
         }
         self.memories.remove(name);
     }

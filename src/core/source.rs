@@ -31,7 +31,9 @@ impl SidecarSet {
             return Err(findings);
         }
         let mut document = document.clone();
-        convert::to_v1beta1(&mut document);
+        if document["apiVersion"] == decode::V1ALPHA1 {
+            convert::to_v1beta1(&mut document);
+        }
         defaulting::apply(&mut document);
         defaulting::ensure_hash_annotations(&mut document)?;
         Ok(Self { document })
@@ -57,5 +59,29 @@ impl SidecarSet {
     #[must_use]
     pub fn document(&self) -> &Value {
         &self.document
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::keys;
+
+    /// Rule: I-MATCH-3, A-CONV-5.
+    #[test]
+    fn only_the_older_version_is_converted() {
+        let spec = json!({"containers": [{"name": "c", "image": "c:1"}], "customVersion": "v2"});
+        let set = |version: &str, labels: &Value| {
+            let metadata = json!({"name": "a", "labels": labels});
+            let document = json!({
+                "apiVersion": format!("apps.kruise.io/{version}"), "kind": "SidecarSet", "metadata": metadata, "spec": spec,
+            });
+            SidecarSet::from_file_document(&document).unwrap().document()["spec"]["customVersion"].clone()
+        };
+        assert_eq!(set("v1beta1", &json!({})), "v2");
+        assert_eq!(set("v1alpha1", &json!({keys::CUSTOM_VERSION: "v3"})), "v3");
+        assert_eq!(set("v1alpha1", &json!({})), Value::Null, "v1alpha1 has no such member");
     }
 }

@@ -55,7 +55,9 @@ const WEB: &str =
 #[test]
 fn a_pod_that_is_decided_twice_counts_once() {
     let (snapshot, draw) = (mk_snapshot(), Counting::default());
-    let pod = PodLook::from_json(WEB).unwrap();
+    // A Pod without owner and generateName is alone, and no draw counts it.
+    let text = WEB.replacen("\"labels\"", "\"generateName\": \"web-\", \"labels\"", 1);
+    let pod = PodLook::from_json(&text).unwrap();
     let first = admit(&create(), &pod, &snapshot, &Context { draw: &draw, ..CONTEXT });
     assert_eq!(first.unwrap_err(), NamespaceUnknown { name: "default".to_owned() });
     assert_eq!(draw.0.load(Ordering::Relaxed), 0, "nothing was drawn for an answer that nobody gets");

@@ -141,3 +141,26 @@ fn a_pod_that_missed_injection_concerns_the_sets_that_select_it() {
     world.apply_pod(&pod("c", 4, "log"));
     assert!(world.take_missed().is_empty(), "it was injected");
 }
+
+/// Rule: C-BUG-10.
+#[test]
+fn a_set_that_goes_asks_for_a_look_at_conditions() {
+    let mut world = World::default();
+    world.apply_set(&set("log", json!({}))).expect("a set");
+    let marked = |name: &str, conditions: Value| {
+        let metadata = json!({"namespace": "shop", "name": name, "uid": name, "resourceVersion": "1"});
+        serde_json::from_value(json!({"metadata": metadata, "status": {"conditions": conditions}}))
+            .expect("a Pod")
+    };
+    let condition =
+        json!([{"type": "SidecarSetUpgradable", "status": "False", "message": "{\"log\":false}"}]);
+    world.apply_pod(&marked("a", condition));
+    world.apply_pod(&marked("b", json!([])));
+    assert!(world.take_pruning().is_none());
+    world.remove_set("log");
+    let (pods, known) = world.take_pruning().expect("it is due");
+    assert_eq!((pods.len(), &*pods[0].name, known.len()), (1, "a", 0));
+    assert!(world.take_pruning().is_none(), "once");
+    world.prune_conditions();
+    assert!(world.take_pruning().is_some(), "at a resync too");
+}

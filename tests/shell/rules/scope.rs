@@ -1,6 +1,7 @@
 //! Rules without code of their own in this release, each with the reason. Shrink these lists when that changes.
 
-const CONTROLLER: &str = "how the controller runs: what is there of it is above, the rest is not in this release";
+const CONTROLLER: &str =
+    "how the controller runs: what is there of it is above, the rest is not in this release";
 const REGISTRATION: &str = "a matter of registration: `manifests/base/mutating-webhook-configuration.yaml`";
 const OTHER: &str = "another feature of upstream's handler, not of SidecarSet";
 
