@@ -18,6 +18,7 @@ use crate::webhook::{Webhook, restrict};
 const VARIANTS: [&str; 3] = ["cert-manager", "fail-open", "minimal"];
 
 const PODS: &str = "MutatingWebhookConfiguration /sidecarset";
+const CONTROLLER: &str = "Deployment sidecarset-system/sidecarset-controller";
 const DEPLOYMENT: &str = "Deployment sidecarset-system/sidecarset-webhook";
 
 #[test]
@@ -104,7 +105,32 @@ fn values_reach_what_they_are_for() {
         assert!(items(&args).any(|arg| arg == flag), "no {flag} in {args}");
     }
 
+    let controller = &fail_open[CONTROLLER]["spec"]["template"]["spec"];
+    let args = &controller["containers"][0]["args"];
+    for flag in [
+        "--probe-listen=0.0.0.0:9082",
+        "--revision-namespace=kruise-system",
+        "--terminator",
+        "--workers=5",
+        "--lease-duration=30s",
+        "--resync=1h",
+    ] {
+        assert!(items(args).any(|arg| arg == flag), "no {flag} in {args}");
+    }
+    assert_eq!(controller["containers"][0]["ports"][0]["containerPort"], 9082);
+    assert_eq!(controller["nodeSelector"], json!({"kubernetes.io/os": "linux"}));
+    for role in ["ClusterRole /sidecarset-controller-terminator", "ClusterRole /sidecarset-controller-repair"]
+    {
+        assert!(fail_open.contains_key(role), "{role}");
+    }
+    let revisions = &fail_open["Role kruise-system/sidecarset-controller-revisions"]["rules"];
+    let at_home = &fail_open["Role sidecarset-system/sidecarset-controller"]["rules"];
+    assert_eq!(revisions[0]["resources"], json!(["controllerrevisions"]));
+    assert!(!items(at_home).any(|rule| rule["resources"] == json!(["controllerrevisions"])), "{at_home}");
+
     let minimal = render("minimal");
+    let of_controller = minimal.keys().filter(|name| name.contains("controller")).count();
+    assert_eq!(of_controller, 0, "controller.enabled is false");
     assert_eq!(minimal[DEPLOYMENT]["spec"]["replicas"], 1);
     let pod = pod(&minimal);
     assert_eq!(pod["hostNetwork"], true);
@@ -143,7 +169,21 @@ fn the_program_takes_the_arguments_of_the_chart() {
         let given = told.lines().filter(|line| line.contains("# flag")).count();
         // Not the command's own name, and not the flag that asks.
         assert!(given >= args.len() - 1, "{args:?}: {told}");
+        assert_controller_takes(&rendered[CONTROLLER]);
     }
+}
+
+/// The program gets as far as to look for the token of its Pod.
+#[track_caller]
+fn assert_controller_takes(deployment: &Value) {
+    let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let output = Command::new(env!("CARGO_BIN_EXE_sidecarset"))
+        .args(items(args).filter_map(Value::as_str))
+        .env("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("the service account of this Pod cannot be used"), "{args}: {told}");
 }
 
 #[test]
@@ -160,6 +200,8 @@ fn a_wrong_value_is_named_with_its_path() {
         ("connectionAge=soon", "at '/connectionAge': 'soon' does not match pattern"),
         ("extraArgs={debug}", "at '/extraArgs/0': 'debug' does not match pattern"),
         ("podDisruptionBudget.maxUnavailable=half", "at '/podDisruptionBudget/maxUnavailable'"),
+        ("controller.replicas=0", "at '/controller/replicas': minimum: got 0, want 1"),
+        ("controller.leaseDuration=soon", "at '/controller/leaseDuration': 'soon' does not match pattern"),
         ("hostNetwork=true", "hostNetwork: port 10250 of a node is the kubelet's"),
         ("ports.probes=10250", "ports.https and ports.probes are the same"),
         ("autoscaling.minReplicas=7", "autoscaling.minReplicas is 7, more than autoscaling.maxReplicas"),

@@ -339,32 +339,31 @@ fn end_sidecars(cluster: &Cluster<'_>) {
     let served = ["get", "containerrecreaterequests.apps.kruise.io"];
     poll::until("the kind to be served", LIMIT, || shop.run(&served)).unwrap();
     let mark = "KRUISE_TERMINATE_SIDECAR_WHEN_JOB_EXIT";
+    let node = |name: &str, labels: Value| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}});
+    shop.create(&[node("node-1", json!({})), node("virtual", json!({"type": "virtual-kubelet"}))]);
     let container = |name: &str, env: Value| json!({"name": name, "image": format!("{name}:1"), "env": env});
-    let mut pod = kubelet::pod(
-        "job",
-        json!({}),
-        json!([
-            container("main", json!([])),
-            container("killed", json!([{"name": mark, "value": "true"}])),
-            container("replaced", json!([{"name": format!("{mark}_WITH_IMAGE"), "value": "exit:1"}])),
-        ]),
-    );
-    pod["spec"]["restartPolicy"] = json!("Never");
-    shop.create(&[pod]);
-    kubelet::run(shop);
-    kubelet::end(shop, "job", "main");
-    let ask = ["get", "pod", "job", "-o", r#"jsonpath={.spec.containers[?(@.name=="replaced")].image}"#];
-    poll::until("the other image", LIMIT, || match shop.run(&ask)?.as_str() {
-        "exit:1" => Ok(()),
-        image => Err(image.to_owned()),
-    })
-    .unwrap_or_else(|error| panic!("{error}\n{}", cluster.plane.supervisor.log_tail("controller")));
-    let request = ["get", served[1], "-o", "jsonpath={.items[*].spec.containers[*].name}"];
-    poll::until("the request", LIMIT, || match shop.run(&request)?.as_str() {
-        "killed" => Ok(()),
-        names => Err(names.to_owned()),
-    })
-    .unwrap_or_else(|error| panic!("{error}\n{}", cluster.plane.supervisor.log_tail("controller")));
+    for (name, node) in [("killed", "node-1"), ("replaced", "virtual")] {
+        let env = json!([{"name": mark, "value": "true"}, {"name": format!("{mark}_WITH_IMAGE"), "value": "exit:1"}]);
+        let containers = json!([container("main", json!([])), container("sidecar", env)]);
+        let mut pod = kubelet::pod(name, json!({}), containers);
+        pod["spec"]["restartPolicy"] = json!("Never");
+        pod["spec"]["nodeName"] = json!(node);
+        shop.create(&[pod]);
+        kubelet::run(shop);
+        kubelet::end(shop, name, "main");
+    }
+    // On a real node the sidecar is killed, on a virtual one its image is replaced.
+    let image = ["get", "pod", "replaced", "-o", "jsonpath={.spec.containers[1].image}"];
+    let request =
+        ["get", served[1], "-o", "jsonpath={.items[*].spec.podName} {.items[*].spec.containers[*].name}"];
+    for (ask, expected) in [(&image[..], "exit:1"), (&request[..], "killed sidecar")] {
+        poll::until(expected, LIMIT, || match shop.run(ask)? {
+            told if told == expected => Ok(()),
+            told => Err(told),
+        })
+        .unwrap_or_else(|error| panic!("{error}\n{}", cluster.plane.supervisor.log_tail("controller")));
+    }
+    assert_eq!(shop.ok(&["get", "pod", "killed", "-o", image[4]]), "sidecar:1");
 }
 
 fn text(bytes: &[u8]) -> String {
