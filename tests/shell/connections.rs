@@ -1,7 +1,7 @@
 //! Connections that grow old, idle, pile up, or whose client does not read: what is closed, when, and that no request is lost by it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Channel, Either, Full};
@@ -46,7 +46,7 @@ fn says_close(answer: &Response<Incoming>) -> bool {
 
 #[tokio::test]
 async fn an_old_connection_ends_behind_an_answer_that_says_so() {
-    let age = Duration::from_millis(500);
+    let age = Duration::from_secs(1);
     let server = start_with(ConnectionLimits { age, ..ConnectionLimits::default() }).await;
     let mut sender = keep(server.connect(&[b"http/1.1"]).await.expect("connected")).await;
     let mut answers = 1;
@@ -190,4 +190,100 @@ async fn a_client_that_does_not_read_is_let_go() {
         tokio::time::timeout(PATIENCE, async { while stream.write_all(request.as_bytes()).await.is_ok() {} });
     sent.await.expect("the connection was closed");
     until("its place is free", || server.state.metrics.connections.open.get() == 0).await;
+}
+
+/// A client with kept connections, as an API server has them, comes to a server that was added when they grow old.
+#[tokio::test]
+async fn a_new_server_gets_its_share() {
+    let limits = ConnectionLimits { age: Duration::from_millis(300), ..ConnectionLimits::default() };
+    let (first, second) = (start_with(limits).await, start_with(limits).await);
+    let servers = [&first, &second];
+    let mut kept: Vec<Option<SendRequest<Full<Bytes>>>> = (0..10).map(|_| None).collect();
+    // All to the first one before the other is known; then each new connection to one in turn.
+    for sender in &mut kept {
+        *sender = Some(keep(first.connect(&[b"http/1.1"]).await.expect("connected")).await);
+    }
+    let (mut dials, begin) = (0, Instant::now());
+    let answered = |server: &Server| {
+        let text = server.state.metrics.text(0).expect("text");
+        let count =
+            text.lines().find_map(|line| line.strip_prefix("sidecarset_admission_duration_seconds_count "));
+        count.and_then(|count| count.parse::<u64>().ok()).expect("a count")
+    };
+    while answered(&second) < 100 {
+        assert!(begin.elapsed() < PATIENCE, "{} and {} answers", answered(&first), answered(&second));
+        for sender in &mut kept {
+            let mut open = match sender.take() {
+                Some(open) => open,
+                None => {
+                    dials += 1;
+                    let server = servers[dials % servers.len()];
+                    keep(server.connect(&[b"http/1.1"]).await.expect("connected")).await
+                }
+            };
+            if !says_close(&post(&mut open).await) {
+                *sender = Some(open);
+            }
+        }
+    }
+    assert!(dials >= 10, "{dials} new connections");
+}
+
+/// 7 MiB is what may come. It has the time of every body, and nobody waits for it.
+#[tokio::test]
+async fn the_largest_body_may_not_take_its_time() {
+    let body_time = Duration::from_secs(1);
+    let server =
+        start(RequestLimits { body_time, ..RequestLimits::default() }, ConnectionLimits::default()).await;
+    let mut slow = server.connect(&[b"http/1.1"]).await.expect("connected");
+    let length = RequestLimits::default().body_bytes;
+    let head = format!(
+        "POST /mutate-pod HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    slow.write_all(head.as_bytes()).await.expect("sent");
+    let mut sent = 0;
+    while server.state.in_flight() > 0 || sent == 0 {
+        if slow.write_all(&[b' '; 16_384]).await.is_err() {
+            break;
+        }
+        sent += 16_384;
+        assert!(sent < length, "it was waited for");
+        assert_eq!(server.post_http1().await.status(), StatusCode::OK);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let rest = rest_of(&mut slow).await;
+    assert!(rest.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&rest));
+}
+
+/// What scanners send: each connection ends or gets an answer that says no, and the server goes on.
+#[tokio::test]
+async fn garbage_ends_its_connection_and_nothing_else() {
+    let limits = ConnectionLimits { idle: Duration::from_millis(200), ..ConnectionLimits::default() };
+    let server = start_with(limits).await;
+    let long_head = [b"GET / HTTP/1.1\r\nx: ".as_slice(), &[b'x'; 700_000]].concat();
+    let cases: [&[u8]; 6] = [
+        b"\0\0\0\0\0\0\0\0\r\n\r\n",
+        b"POST /mutate-pod HTTP/9.9\r\n\r\n",
+        b"POST /mutate-pod HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"POST /mutate-pod HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        &long_head,
+    ];
+    for garbage in cases {
+        let mut stream = server.connect(&[b"http/1.1"]).await.expect("connected");
+        // It may be refused before it is whole.
+        let _ = stream.write_all(garbage).await;
+        let rest = rest_of(&mut stream).await;
+        let answer = String::from_utf8_lossy(&rest);
+        assert!(rest.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+        assert_eq!(server.post_http1().await.status(), StatusCode::OK);
+    }
+    for garbage in [&b"\x16\x03\x01\xff\xff"[..], &[0xff; 4096]] {
+        let mut tcp = TcpStream::connect(server.address).await.expect("connected");
+        let _ = tcp.write_all(garbage).await;
+        drop(tcp);
+        assert_eq!(server.post_http1().await.status(), StatusCode::OK);
+    }
+    until("all of them are gone", || server.state.metrics.connections.open.get() == 0).await;
+    assert_eq!(server.state.in_flight(), 0);
 }
