@@ -31,9 +31,7 @@ impl SidecarSet {
             return Err(findings);
         }
         let mut document = document.clone();
-        if document["apiVersion"] == decode::V1ALPHA1 {
-            convert::to_v1beta1(&mut document);
-        }
+        convert::to_v1beta1(&mut document);
         defaulting::apply(&mut document);
         defaulting::ensure_hash_annotations(&mut document)?;
         Ok(Self { document })
@@ -71,7 +69,7 @@ mod tests {
 
     /// Rule: I-MATCH-3, A-CONV-5.
     #[test]
-    fn only_the_older_version_is_converted() {
+    fn a_custom_version_is_where_its_api_version_has_it() {
         let spec = json!({"containers": [{"name": "c", "image": "c:1"}], "customVersion": "v2"});
         let set = |version: &str, labels: &Value| {
             let metadata = json!({"name": "a", "labels": labels});

@@ -86,7 +86,7 @@ fn served(place: &'static str, version: &str) -> Result<&'static str, ConvertErr
 /// Decision: D-18.
 pub fn to_v1beta1(object: &mut Value) {
     let Some(object) = object.as_object_mut() else { return };
-    object.insert("apiVersion".to_owned(), V1BETA1.into());
+    let before = object.insert("apiVersion".to_owned(), V1BETA1.into());
     let label = take(object, "labels", keys::CUSTOM_VERSION);
     let annotation = take(object, "annotations", keys::CUSTOM_VERSION_ANNOTATION);
     let custom_version = label.into_iter().chain(annotation).find(|version| !is_empty(version));
@@ -94,7 +94,9 @@ pub fn to_v1beta1(object: &mut Value) {
         && let Some(spec) = created(object, "spec")
     {
         spec.insert("customVersion".to_owned(), version);
-    } else if let Some(spec) = member(object, "spec") {
+    } else if before.is_none_or(|version| version != V1BETA1)
+        && let Some(spec) = member(object, "spec")
+    {
         // v1alpha1 has no such member: what stands there was never meant.
         spec.shift_remove("customVersion");
     }
