@@ -84,7 +84,11 @@ pub(super) fn bar(report: &Report, width: usize) -> String {
     let (ready, updated) = (part(report.updated_ready_pods), part(report.updated_pods));
     let ready = ready.min(updated);
     let bar = ["#".repeat(ready), "=".repeat(updated - ready), "-".repeat(BAR - updated)].concat();
-    shortened(&format!("[{bar}] {}", line(report)), width)
+    let Report { matched_pods, updated_pods, updated_ready_pods, .. } = report;
+    let counts = format!("[{bar}] {updated_pods}/{matched_pods} updated, {updated_ready_pods} ready");
+    // The message begins with the counts; what follows is what it waits for.
+    let rest = report.message.split_once("; ").map_or(word(report.state), |(_, rest)| rest);
+    shortened(&format!("{counts}: {rest}"), width)
 }
 
 fn names(names: &Names) -> String {
@@ -179,9 +183,17 @@ mod tests {
 
     #[test]
     fn the_bar_fits_its_terminal() {
-        let text = bar(&report(), 40);
-        assert_eq!(text, "[##########====------] log-agent: blo...");
-        let none = Report { matched_pods: 0, updated_pods: 0, updated_ready_pods: 0, ..report() };
-        assert!(bar(&none, 200).starts_with("[####################] log-agent: blocked: 7 of"));
+        let expected = "[##########====------] 7/10 updated, 5 ready: updateStrategy.paused is true";
+        assert_eq!(bar(&report(), 80), expected);
+        assert_eq!(bar(&report(), 40), "[##########====------] 7/10 updated,...");
+        let none = Report {
+            matched_pods: 0,
+            updated_pods: 0,
+            updated_ready_pods: 0,
+            state: State::Done,
+            message: "no Pod carries this set".to_owned(),
+            ..report()
+        };
+        assert_eq!(bar(&none, 80), "[####################] 0/0 updated, 0 ready: done");
     }
 }
