@@ -86,14 +86,17 @@ fn owner(definition: &Value, facts: &Facts) -> Option<Finding> {
     };
     let release = annotation("meta.helm.sh/release-name").unwrap_or_default();
     let place = annotation("meta.helm.sh/release-namespace").unwrap_or_default();
-    let keeps = annotation("helm.sh/resource-policy") == Some("keep");
+    // Helm looks for the policy in the release that it has stored: an annotation that somebody put on the object is no help.
+    let by_hand = "/fieldsV1/f:metadata/f:annotations/f:helm.sh~1resource-policy";
+    let is_by_hand = items(definition, "/metadata/managedFields")
+        .any(|entry| text(entry, "/manager") != "helm" && entry.pointer(by_hand).is_some());
+    let keeps = annotation("helm.sh/resource-policy") == Some("keep") && !is_by_hand;
     if !release.is_empty() && place != facts.target.namespace && !keeps {
         return Some(Finding::warn(
             CHECK,
             format!(
                 "belongs to the Helm release {release} in namespace {place}: uninstalling that deletes every SidecarSet"
             ),
-            // Helm looks for helm.sh/resource-policy in what it has stored, not in the cluster: to annotate the object is no help.
             format!(
                 "do not uninstall it; delete its records, the Secrets owner=helm,name={release} ({MIGRATION_PAGE})"
             ),

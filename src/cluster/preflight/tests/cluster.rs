@@ -129,6 +129,19 @@ fn the_api_server_and_the_definition() {
         ),
         (
             |f| {
+                *at(&mut f.definition, "/metadata") = json!({"annotations": {"meta.helm.sh/release-name": "kruise",
+                "meta.helm.sh/release-namespace": "other", "helm.sh/resource-policy": "keep"}, "managedFields": [{
+                    "manager": "kubectl-annotate",
+                    "fieldsV1": {"f:metadata": {"f:annotations": {"f:helm.sh/resource-policy": {}}}},
+                }]})
+            },
+            "crd-owner",
+            Warn,
+            "Helm release kruise in namespace other",
+            "do not uninstall it",
+        ),
+        (
+            |f| {
                 *at(&mut f.definition, "/metadata") = json!({"annotations":
             {"meta.helm.sh/release-name": "ours", "meta.helm.sh/release-namespace": "hooks"}})
             },
