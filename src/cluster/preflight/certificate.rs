@@ -15,7 +15,7 @@ use x509_parser::parse_x509_certificate;
 
 use super::Finding;
 use super::facts::{Facts, Fetched};
-use super::object::text;
+use super::object::{option, text};
 use super::webhooks::hooks;
 
 const DAY: i64 = 24 * 3600;
@@ -37,11 +37,16 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         }
         Fetched::Absent => {
             let found = format!("{secret} has no tls.crt");
-            return vec![Finding::fail(
-                CHECK,
-                found,
-                format!("wait for the first replica to make it; {logs}"),
-            )];
+            let brought = facts.deployment.get().is_some_and(|it| option(it, "cert-dir").is_some());
+            let fix = if brought {
+                let host = facts.target.server_name();
+                format!(
+                    "with --cert-dir nobody makes it here: put tls.crt and tls.key for {host} there, or see why its issuer does not"
+                )
+            } else {
+                format!("wait for the first replica to make it; {logs}")
+            };
+            return vec![Finding::fail(CHECK, found, fix)];
         }
         Fetched::Found(pem) => match certificates(pem.as_bytes()) {
             Ok(chain) => chain,

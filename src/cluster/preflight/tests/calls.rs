@@ -6,7 +6,25 @@ use super::*;
 fn certificates() {
     use Level::{Fail, Skipped, Warn};
     assert_rows(&[
-        (|f| f.serving.1 = Fetched::Absent, "certificate", Fail, "Secret hooks/pair has no tls.crt", "logs"),
+        (
+            |f| f.serving.1 = Fetched::Absent,
+            "certificate",
+            Fail,
+            "Secret hooks/pair has no tls.crt",
+            "wait for the first replica to make it; kubectl -n hooks logs",
+        ),
+        (
+            |f| {
+                f.serving.1 = Fetched::Absent;
+                f.deployment =
+                    Fetched::Found(json!({"spec": {"replicas": 2, "template": {"spec": {"containers": [
+            {"args": ["webhook", "--cert-dir=/tls"]}]}}}, "status": {"availableReplicas": 2}}))
+            },
+            "certificate",
+            Fail,
+            "Secret hooks/pair has no tls.crt",
+            "put tls.crt and tls.key for hook.hooks.svc there",
+        ),
         (
             |f| f.serving.1 = Fetched::Refused("no".into()),
             "certificate",
