@@ -23,8 +23,12 @@ use facts::{Facts, Fetched, Phase};
 
 /// The page that says how to move between OpenKruise and us.
 const MIGRATION_PAGE: &str = "docs/migration.md";
-/// Oldest minor version of Kubernetes 1: matchConditions are stable since then.
-const OLDEST_MINOR: u32 = 30;
+/// Oldest minor version of Kubernetes 1 that we support.
+const OLDEST_MINOR: u32 = 28;
+/// Oldest one in which `matchConditions` are stable.
+const STABLE_MINOR: u32 = 30;
+/// Newest one before it, where they are beta.
+const BETA_MINOR: u32 = STABLE_MINOR - 1;
 /// Newest minor version whose API our types describe.
 const NEWEST_MINOR: u32 = 37;
 
@@ -108,7 +112,14 @@ fn kubernetes(facts: &Facts) -> Finding {
             format!("{version} is older than 1.{OLDEST_MINOR}"),
             format!("upgrade the control plane to 1.{OLDEST_MINOR} or newer"),
         ),
-        OLDEST_MINOR..=NEWEST_MINOR => Finding::ok(CHECK, version),
+        OLDEST_MINOR..=BETA_MINOR => Finding::warn(
+            CHECK,
+            format!("{version} is older than 1.{STABLE_MINOR}: matchConditions of webhooks are beta there"),
+            format!(
+                "upgrade to 1.{STABLE_MINOR}, or see to it that the API server has the feature gate AdmissionWebhookMatchConditions"
+            ),
+        ),
+        STABLE_MINOR..=NEWEST_MINOR => Finding::ok(CHECK, version),
         _ => Finding::warn(
             CHECK,
             format!("{version} is newer than 1.{NEWEST_MINOR}, the newest that this version knows"),

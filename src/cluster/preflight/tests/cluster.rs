@@ -7,11 +7,32 @@ fn the_api_server_and_the_definition() {
     use Level::{Fail, Ok, Skipped, Warn};
     assert_rows(&[
         (
-            |f| f.version = Version { git_version: "v1.29.4".into(), minor: 29 },
+            |f| f.version = Version { git_version: "v1.27.9".into(), minor: 27 },
             "kubernetes",
             Fail,
-            "v1.29.4 is older",
-            "1.30",
+            "v1.27.9 is older than 1.28",
+            "1.28",
+        ),
+        (
+            |f| f.version = Version { git_version: "v1.28.0".into(), minor: 28 },
+            "kubernetes",
+            Warn,
+            "v1.28.0 is older than 1.30: matchConditions",
+            "upgrade to 1.30",
+        ),
+        (
+            |f| f.version = Version { git_version: "v1.29.4".into(), minor: 29 },
+            "kubernetes",
+            Warn,
+            "beta",
+            "AdmissionWebhookMatchConditions",
+        ),
+        (
+            |f| f.version = Version { git_version: "v1.30.0".into(), minor: 30 },
+            "kubernetes",
+            Ok,
+            "v1.30.0",
+            "",
         ),
         (
             |f| f.version = Version { git_version: "v1.38.0".into(), minor: 38 },
