@@ -205,16 +205,7 @@ impl Api<'_> {
             return Vec::new();
         }
         let managed = (!asked("cert-dir")).then_some(facts.serving.0.as_str());
-        let mut configurations = Vec::new();
-        for (resource, list) in [
-            ("mutatingwebhookconfigurations", &facts.mutating),
-            ("validatingwebhookconfigurations", &facts.validating),
-        ] {
-            let names = list.get().into_iter().flatten().map(name);
-            let ours = names.filter(|name| facts.target.webhook_configurations.iter().any(|own| own == name));
-            configurations.extend(ours.map(|name| (resource, name)));
-        }
-        let needed = rights::to_run(&facts.target, &facts.revision_namespace.0, managed, &configurations);
+        let needed = rights::to_run(&facts.target, &facts.revision_namespace.0, managed);
         let account = facts.deployment.get().map(|it| text(it, "/spec/template/spec/serviceAccountName"));
         let account = account.filter(|name| !name.is_empty()).unwrap_or(&facts.target.service);
         let user = format!("system:serviceaccount:{}:{account}", facts.target.namespace);

@@ -28,22 +28,21 @@ pub(super) fn to_install(target: &Target) -> Vec<Right> {
         right(RBAC, "clusterrolebindings", ""),
         right(RBAC, "roles", own),
         right(RBAC, "rolebindings", own),
+        // For Events on sets.
+        right(RBAC, "roles", "default"),
+        right(RBAC, "rolebindings", "default"),
         right("", "serviceaccounts", own),
         right("", "services", own),
         right("apps", "deployments", own),
+        right("autoscaling", "horizontalpodautoscalers", own),
         right("policy", "poddisruptionbudgets", own),
     ]
 }
 
 /// What the webhook has to be allowed to do with a cluster as its source; `managed` if it also manages its certificates in
-/// this Secret. `configurations` are kind and name of the webhook configurations that get the CA then.
+/// this Secret. A test compares it with the rights that the manifests give.
 #[must_use]
-pub(super) fn to_run(
-    target: &Target,
-    revisions: &str,
-    managed: Option<&str>,
-    configurations: &[(&'static str, &str)],
-) -> Vec<Right> {
+pub(super) fn to_run(target: &Target, revisions: &str, managed: Option<&str>) -> Vec<Right> {
     let mut rights = Vec::new();
     let mut add = |verbs: &[&'static str], group, resource, name: &str, namespace: &str, needed_for| {
         rights.extend(verbs.iter().map(|verb| Right {
@@ -71,19 +70,17 @@ pub(super) fn to_run(
     if let Some(secret) = managed {
         let why = "managed certificates";
         add(&["create"], "", "secrets", "", own, why);
-        add(&["list", "watch", "update"], "", "secrets", secret, own, why);
-        let group = "admissionregistration.k8s.io";
-        for (resource, name) in configurations {
-            add(&["list", "watch", "patch"], group, resource, name, "", why);
+        add(&["get", "list", "watch", "update"], "", "secrets", secret, own, why);
+        let mut published = |group, resource, name: &str| {
+            add(&["get", "list", "watch", "patch"], group, resource, name, "", why);
+        };
+        // Both kinds are watched under each name, whether they are there or not.
+        for name in &target.webhook_configurations {
+            for resource in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
+                published("admissionregistration.k8s.io", resource, name);
+            }
         }
-        add(
-            &["get", "patch"],
-            "apiextensions.k8s.io",
-            "customresourcedefinitions",
-            definition::NAME,
-            "",
-            why,
-        );
+        published("apiextensions.k8s.io", "customresourcedefinitions", definition::NAME);
     }
     rights
 }

@@ -3,6 +3,7 @@
 mod calls;
 mod cluster;
 mod installed;
+mod packaged;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
