@@ -14,12 +14,14 @@ use rustls::server::danger::ClientCertVerifier;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::printer::Printer;
 use crate::config::{CertificateConfig, ServeConfig};
 use crate::draw::CountingDraw;
 use crate::metrics::Metrics;
-use crate::server::{self, AppState, RequestLimits, probes};
+use crate::server::probes::{self, Check};
+use crate::server::{self, AppState, RequestLimits};
 use crate::shutdown::{Draining, Signals};
 use crate::source::publish::Published;
 use crate::spans::Spans;
@@ -71,22 +73,32 @@ async fn serve_until_signal(
     admissions: &Runtime,
 ) -> Result<ExitCode, String> {
     let mut signals = Signals::listen().map_err(|error| format!("cannot handle signals: {error}"))?;
-    let published = Arc::new(Published::default());
-    let current = Arc::new(CurrentCertificate::default());
     let draining = Arc::new(Draining::default());
-
-    let source::Started { mut checks, namespaces, events } =
-        source::start(&config, &published, &metrics).await?;
+    let (state, mut checks) = state(&config, &metrics, &draining).await?;
+    let current = Arc::new(CurrentCertificate::default());
     checks.extend(certificate::start(&config, &current, &metrics).await?);
-    let clients: Arc<dyn ClientCertVerifier> = match &config.client_ca {
-        Some(file) => client_ca::start(file, &metrics)?,
-        None => Arc::new(NoClientAuth),
-    };
-    let tls = tls::server_config_with(Arc::clone(&current) as Arc<_>, clients)
-        .map_err(|error| format!("cannot set up TLS: {error}"))?;
+    let server = listen(&config, &state, current, checks, &metrics, admissions).await?;
 
-    let limits = RequestLimits { in_flight: config.max_in_flight, ..RequestLimits::default() };
-    let draw = Box::new(CountingDraw::default());
+    let signal = signals.next().await;
+    tracing::info!(signal, delay = ?config.shutdown_delay, "draining; a second signal ends at once");
+    draining.start();
+    tokio::select! {
+        () = drain(server, config.shutdown_delay, state) => Ok(ExitCode::SUCCESS),
+        signal = signals.next() => {
+            tracing::warn!(signal, "second signal: ending at once");
+            Ok(ExitCode::from(super::FINDINGS))
+        }
+    }
+}
+
+/// What admissions read, kept up to date from now on, and the checks of its source for `/readyz`.
+async fn state(
+    config: &ServeConfig,
+    metrics: &Arc<Metrics>,
+    draining: &Arc<Draining>,
+) -> Result<(Arc<AppState>, Vec<Check>), String> {
+    let published = Arc::new(Published::default());
+    let source::Started { checks, namespaces, events } = source::start(config, &published, metrics).await?;
     let spans = match &config.otlp_endpoint {
         Some(endpoint) => Spans::export(endpoint, tokio::runtime::Handle::current())
             .map_err(|error| format!("--otlp-endpoint: {error}"))?,
@@ -94,63 +106,77 @@ async fn serve_until_signal(
     };
     let mut state = AppState::new(
         published,
-        Arc::clone(&metrics),
-        Arc::clone(&draining),
-        draw,
+        Arc::clone(metrics),
+        Arc::clone(draining),
+        Box::new(CountingDraw::default()),
         config.features,
         config.validation,
-        limits,
+        RequestLimits { in_flight: config.max_in_flight, ..RequestLimits::default() },
     );
     if let Some(events) = events {
         state = state.telling(events);
     }
-    let state = Arc::new(state.with_live_namespaces(namespaces).tracing(spans));
+    Ok((Arc::new(state.with_live_namespaces(namespaces).tracing(spans)), checks))
+}
 
+/// The server of admissions, and how to stop it.
+struct Server {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// Starts both servers: admissions on threads of their own, probes on the current runtime.
+async fn listen(
+    config: &ServeConfig,
+    state: &Arc<AppState>,
+    current: Arc<CurrentCertificate>,
+    checks: Vec<Check>,
+    metrics: &Arc<Metrics>,
+    admissions: &Runtime,
+) -> Result<Server, String> {
+    let clients: Arc<dyn ClientCertVerifier> = match &config.client_ca {
+        Some(file) => client_ca::start(file, metrics)?,
+        None => Arc::new(NoClientAuth),
+    };
+    let tls =
+        tls::server_config_with(current, clients).map_err(|error| format!("cannot set up TLS: {error}"))?;
     let (probe_listener, probe_address) = bind("--probe-listen", config.probe_listen).await?;
-    let (stop_tx, stop_rx) = oneshot::channel();
-    let (address, mut server) = {
+    let (stop, stop_rx) = oneshot::channel();
+    let (address, task) = {
         // Sockets belong to the runtime that they are made in.
         let _in_admissions = admissions.enter();
         let (listener, address) = bind("--listen", config.listen).await?;
         let stop = async move { _ = stop_rx.await };
-        let app = server::app(Arc::clone(&state));
+        let app = server::app(Arc::clone(state));
         let app = if config.client_ca.is_some() { client_ca::guard(app) } else { app };
         let connections = metrics.connections.clone();
         let limits = ConnectionLimits { age: config.connection_age, ..ConnectionLimits::default() };
         let serving = accept::serve(listener, tls, app, limits, connections, stop);
         (address, admissions.spawn(serving))
     };
-
-    let mut probe_app = probes::app(Arc::clone(&state), checks);
-    if let Some(configuration) = config.debug {
-        probe_app = probe_app.merge(server::debug::routes(Arc::clone(&state), configuration));
+    let mut probe_app = probes::app(Arc::clone(state), checks);
+    if let Some(configuration) = &config.debug {
+        probe_app = probe_app.merge(server::debug::routes(Arc::clone(state), configuration.clone()));
     }
     tokio::spawn(async move { axum::serve(probe_listener, probe_app).await });
     announce(&config.certificate, address, probe_address);
+    Ok(Server { stop, task })
+}
 
-    let signal = signals.next().await;
-    tracing::info!(signal, delay = ?config.shutdown_delay, "draining; a second signal ends at once");
-    draining.start();
-    let drain = async {
-        tokio::time::sleep(config.shutdown_delay).await;
-        // The server is gone only if it has ended by itself, and then there is nothing to stop.
-        let _ = stop_tx.send(());
-        let ended = tokio::time::timeout(DRAIN_LIMIT, &mut server).await;
-        // A panic was reported by its hook, and ending is what is wanted.
-        let _ = tokio::task::spawn_blocking(move || state.spans.flush()).await;
-        ended
-    };
-    tokio::select! {
-        ended = drain => match ended {
-            Ok(_) => tracing::info!("drained"),
-            Err(_elapsed) => tracing::warn!(limit = ?DRAIN_LIMIT, "requests were still in flight at the end of the drain"),
-        },
-        signal = signals.next() => {
-            tracing::warn!(signal, "second signal: ending at once");
-            return Ok(ExitCode::from(super::FINDINGS));
+/// Goes on for `delay`, as API servers take a while to look elsewhere, then lets requests in flight end.
+async fn drain(mut server: Server, delay: Duration, state: Arc<AppState>) {
+    tokio::time::sleep(delay).await;
+    // The server is gone only if it has ended by itself, and then there is nothing to stop.
+    let _ = server.stop.send(());
+    let ended = tokio::time::timeout(DRAIN_LIMIT, &mut server.task).await;
+    // A panic was reported by its hook, and ending is what is wanted.
+    let _ = tokio::task::spawn_blocking(move || state.spans.flush()).await;
+    match ended {
+        Ok(_) => tracing::info!("drained"),
+        Err(_elapsed) => {
+            tracing::warn!(limit = ?DRAIN_LIMIT, "requests were still in flight at the end of the drain")
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn bind(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
