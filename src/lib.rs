@@ -3,6 +3,7 @@
 //! The modules are public so that tests can call the seams (`server::app`, `tls::accept::serve`, `source::folder::load`)
 //! without starting a process; the crate is not meant as a library for others.
 
+pub mod causes;
 pub mod cli;
 pub mod cluster;
 pub mod config;

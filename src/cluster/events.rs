@@ -16,12 +16,13 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::DynamicObject;
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::identity::Identity;
+use super::objects;
 use crate::faults::{Fault, Faults};
 use crate::metrics::{EventCounts, EventResult};
 use table::{Outcome, Table, Write};
@@ -70,7 +71,7 @@ pub fn recorder(
     let (queue, faults) = mpsc::channel(QUEUE);
     let writer = Writer {
         events: Api::namespaced(client.clone(), NAMESPACE),
-        sets: Api::all_with(client, &set_resource()),
+        sets: objects::sidecar_sets(client),
         reporter: identity.pod,
     };
     let task = run(faults, writer, counts.clone());
@@ -117,13 +118,6 @@ async fn run(mut faults: mpsc::Receiver<Fault>, writer: Writer, counts: EventCou
             _ = tidy.tick() => counts.count(EventResult::Dropped, table.forget(Instant::now())),
         }
     }
-}
-
-fn set_resource() -> ApiResource {
-    ApiResource::from_gvk_with_plural(
-        &GroupVersionKind::gvk("apps.kruise.io", "v1beta1", "SidecarSet"),
-        "sidecarsets",
-    )
 }
 
 /// Calls the API server.
@@ -178,7 +172,7 @@ impl Writer {
             type_: Some("Warning".to_owned()),
             reason: Some(write.key.reason.as_str().to_owned()),
             action: Some("Inject".to_owned()),
-            note: Some(shorten(&write.note, LONGEST_NOTE).to_owned()),
+            note: Some(note(&write.note)),
             regarding: Some(ObjectReference {
                 api_version: Some("apps.kruise.io/v1beta1".to_owned()),
                 kind: Some("SidecarSet".to_owned()),
@@ -206,6 +200,12 @@ fn failed(write: &Write, error: &str) -> Outcome {
     let (set, reason) = (&*write.key.set, write.key.reason.as_str());
     tracing::warn!(sidecarset.name = set, reason, error, "an Event about a SidecarSet cannot be written");
     Outcome::Failed
+}
+
+/// What an API server takes of the note of an Event.
+#[must_use]
+pub(crate) fn note(text: &str) -> String {
+    shorten(text, LONGEST_NOTE).to_owned()
 }
 
 /// The beginning of a text, in at most `limit` bytes.

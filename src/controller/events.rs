@@ -11,6 +11,7 @@ use kube::runtime::events::{Event as Published, EventType, Recorder, Reporter};
 use sidecarset_core::control::{About, Event};
 use tokio::sync::mpsc;
 
+use crate::cluster::events::note;
 use crate::metrics::{ControllerMetrics, WriteKind};
 
 /// Who reports, by the names that upstream's Events have. Rule: C-EVT-1, C-EVT-5.
@@ -21,8 +22,6 @@ const OF_TERMINATOR: &str = "SidecarTerminator";
 const QUEUE: usize = 1024;
 /// Pause after each Event: a rollout over many Pods must not take the API server's time from the Pods.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Longest note that an API server takes, in bytes.
-const LONGEST_NOTE: usize = 1024;
 
 /// Takes Events; never waits.
 #[derive(Debug)]
@@ -75,11 +74,10 @@ impl EventSink {
                 ..ObjectReference::default()
             },
         };
-        let end = (0..=LONGEST_NOTE.min(message.len())).rev().find(|end| message.is_char_boundary(*end));
         let event = Published {
             type_: if *is_warning { EventType::Warning } else { EventType::Normal },
             reason: (*reason).to_owned(),
-            note: message.get(..end.unwrap_or_default()).map(str::to_owned),
+            note: Some(note(message)),
             action: "Rollout".to_owned(),
             secondary: None,
         };

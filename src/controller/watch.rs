@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::{self, Config, Event};
+use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -26,6 +26,7 @@ use sidecarset_core::control::revisions::RevisionFacts;
 
 use super::Controller;
 use super::world::{Due, World};
+use crate::causes;
 use crate::cluster::objects;
 use crate::source::watch::object::RawObject;
 
@@ -181,7 +182,7 @@ fn follow<K>(
                     }
                     Some(Err(error)) => {
                         if !std::mem::replace(&mut failed, true) {
-                            let problem = told(&error);
+                            let problem = causes::told(&error);
                             tracing::error!(kind, %problem, "the API server cannot be watched; it is tried again");
                         }
                     }
@@ -189,17 +190,6 @@ fn follow<K>(
             }
         }
     });
-}
-
-fn told(error: &watcher::Error) -> String {
-    use std::error::Error as _;
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn pod(world: &mut World, happening: Happening<WatchedPod>, controller: &Controller) -> Vec<Due> {

@@ -41,8 +41,6 @@ use health::Health;
 use object::RawObject;
 use world::{Happening, World};
 
-pub(crate) use problem::told;
-
 /// How long one watch call lasts. A connection that broke without a sign is noticed by its end, so this bounds how long a change can
 /// stay unseen then; the API server's own choice would be five to ten minutes.
 const WATCH_SECONDS: u32 = 120;

@@ -7,15 +7,16 @@ use std::path::Path;
 ///
 /// Module and what it may name of ours. `cli` may name everything: `cli/serve.rs` wires it all together.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("cluster", &["cluster", "faults", "metrics", "tls"]),
+    ("causes", &[]),
+    ("cluster", &["causes", "cluster", "faults", "metrics", "tls"]),
     ("config", &["cli", "cluster", "config", "source", "telemetry"]),
-    ("controller", &["cluster", "controller", "metrics", "source"]),
+    ("controller", &["causes", "cluster", "controller", "metrics", "source"]),
     ("draw", &[]),
     ("duration", &[]),
     ("metrics", &["metrics"]),
     ("server", &["duration", "faults", "metrics", "server", "shutdown", "source", "spans"]),
     ("shutdown", &[]),
-    ("source", &["metrics", "source"]),
+    ("source", &["causes", "metrics", "source"]),
     ("spans", &[]),
     ("telemetry", &[]),
     ("tls", &["metrics", "tls"]),

@@ -1,6 +1,6 @@
 //! Asking the API server for everything that the checks need.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::http::{Method, Request};
 use base64::Engine as _;
@@ -13,6 +13,8 @@ use super::facts::{Asked, Facts, Fetched, Phase, Right, Target, Version};
 use super::object::{name, option, secret_mounted_at, text};
 use super::trial::{self, Answer, Calls, Counters, PodTrial, SetTrial};
 use super::{definition, rights};
+use crate::causes;
+use crate::tls::unix_now;
 
 /// Longest wait for one answer: longer than the API server waits for a webhook.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -58,7 +60,7 @@ pub async fn facts(client: &Client, scope: Scope) -> Result<Facts, String> {
     let selector = format!("kubernetes.io/service-name={}", target.service);
     let mut facts = Facts {
         phase,
-        now_unix: now_unix(),
+        now_unix: unix_now(),
         version,
         admission_versions: api.versions("admissionregistration.k8s.io").await,
         set_versions: api.versions("apps.kruise.io").await,
@@ -117,11 +119,6 @@ fn secret_of(deployment: Option<&Value>) -> String {
     mounted.or(named).unwrap_or("sidecarset-webhook-certificate").to_owned()
 }
 
-fn now_unix() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    i64::try_from(since_1970).unwrap_or(i64::MAX)
-}
-
 struct Api<'c>(&'c Client);
 
 impl Api<'_> {
@@ -137,7 +134,7 @@ impl Api<'_> {
         match tokio::time::timeout(PATIENCE, self.0.request_text(request)).await {
             Ok(Ok(text)) => Ok(text),
             Ok(Err(kube::Error::Api(status))) => Err((status.code, status.message.clone())),
-            Ok(Err(error)) => Err((0, chain(&error))),
+            Ok(Err(error)) => Err((0, causes::told(&error))),
             Err(_) => Err((0, format!("no answer within {PATIENCE:?}"))),
         }
     }
@@ -289,18 +286,4 @@ impl Api<'_> {
         let good = self.dry_run(path, &trial::set(true)).await;
         SetTrial { good, bad: self.dry_run(path, &trial::set(false)).await }
     }
-}
-
-/// An error with what caused it: the outermost text alone is often empty of sense.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let told = inner.to_string();
-        if !text.contains(&told) {
-            text = format!("{text}: {told}");
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -7,6 +7,7 @@ use kube::{Api, Client};
 use sidecarset_core::api::names::is_dns_label;
 use sidecarset_core::snapshot::with_name_label;
 
+use crate::causes;
 use crate::source::namespace::{LiveRead, ReadError, ReadNamespace, ReadResult};
 
 /// Live reads with a client.
@@ -50,7 +51,7 @@ impl ReadNamespace for LiveNamespaces {
                     Err(ReadError { message, retry: !matches!(status.code, 401 | 403) })
                 }
                 Err(error) => {
-                    let message = format!("the API server cannot be reached: {}", super::told(&error));
+                    let message = format!("the API server cannot be reached: {}", causes::told(&error));
                     Err(ReadError { message, retry: true })
                 }
             }

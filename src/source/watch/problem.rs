@@ -1,27 +1,11 @@
 //! What is told about a watch that fails: what is missing, and what helps.
 
-use std::error::Error;
-
 use kube::core::Status;
 use kube::runtime::watcher;
 
 use super::Scope;
+use crate::causes::told;
 use crate::metrics::WatchedKind;
-
-/// An error with everything behind it, in one line.
-pub(crate) fn told(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let inner = error.to_string();
-        // Many errors repeat the one behind them.
-        if !text.contains(&inner) {
-            text = format!("{text}: {inner}");
-        }
-        source = error.source();
-    }
-    text
-}
 
 /// Whether the API server only asks for a new list, as it does when a watch was away for longer than it remembers.
 pub(super) fn is_new_start(error: &watcher::Error) -> bool {
