@@ -95,13 +95,16 @@ impl PodChange {
 }
 
 /// The part `spec` of a strategic merge patch with new images. It names all containers in their order: without that, the patched ones
-/// are put into the order of the patch, and the API server refuses a Pod whose containers change places.
+/// are put into the order of the patch, and the API server refuses a Pod whose containers change places. The images are in that
+/// order too, which the API server insists on.
 pub(super) fn containers_patch<'c>(
     pod: &PodFacts,
     images: impl Iterator<Item = (&'c str, &'c str)>,
 ) -> Value {
     let order: Vec<Value> = pod.regular().map(|container| json!({"name": &*container.name})).collect();
-    let images: Vec<Value> = images.map(|(name, image)| json!({"name": name, "image": image})).collect();
+    let images: BTreeMap<&str, &str> = images.collect();
+    let image_of = |name: &str| Some(json!({"name": name, "image": images.get(name)?}));
+    let images: Vec<Value> = pod.regular().filter_map(|container| image_of(&container.name)).collect();
     json!({"$setElementOrder/containers": order, "containers": images})
 }
 

@@ -42,6 +42,20 @@ fn only_images_and_annotations_are_written() {
     assert!(patch["spec"].is_null() && patch["metadata"]["annotations"][keys::HASH].is_string());
 }
 
+/// The API server refuses a patch whose list has another order than it names. Rules: C-UPD-19, C-RUST-7.
+#[test]
+fn images_are_in_the_order_of_the_containers() {
+    let names = ["side", "main", "mesh"];
+    let pod = mk_pod(
+        "p",
+        &json!({"spec": {"containers": names.map(|name| json!({"name": name, "image": "i:1"}))}}),
+    );
+    let patch = containers_patch(&pod, [("mesh", "i:2"), ("side", "i:3")].into_iter());
+    let expected = json!([{"name": "side", "image": "i:3"}, {"name": "mesh", "image": "i:2"}]);
+    assert_eq!(patch["containers"], expected);
+    assert_eq!(patch["$setElementOrder/containers"], json!(names.map(|name| json!({"name": name}))));
+}
+
 /// Rules: C-UPD-15, C-BUG-14, C-RUST-12.
 #[test]
 fn what_others_wrote_stays() {
