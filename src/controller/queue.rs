@@ -99,7 +99,7 @@ fn pause(failures: u32) -> Duration {
     FIRST_PAUSE.checked_mul(doubled).map_or(LONGEST_PAUSE, |pause| pause.min(LONGEST_PAUSE))
 }
 
-/// A [`Schedule`] that workers share.
+/// Names with their times, shared by the workers.
 #[derive(Debug, Default)]
 pub struct Queue {
     schedule: Mutex<Schedule>,
