@@ -105,6 +105,15 @@ fn values_reach_what_they_are_for() {
         assert!(items(&args).any(|arg| arg == flag), "no {flag} in {args}");
     }
 
+    // Beside no certificate, and in `minimal` beside one.
+    let told = |pod: &Value, list: &str, member: &str| -> Vec<String> {
+        let list = pod.pointer(list).unwrap_or(&Value::Null);
+        items(list).filter_map(|item| item[member].as_str()).map(str::to_owned).collect()
+    };
+    let mounts = "/containers/0/volumeMounts";
+    assert_eq!(told(&pod(&fail_open), "/volumes", "name"), ["clients"]);
+    assert_eq!(told(&pod(&fail_open), mounts, "mountPath"), ["/etc/sidecarset/clients"]);
+
     let controller = &fail_open[CONTROLLER]["spec"]["template"]["spec"];
     let args = &controller["containers"][0]["args"];
     for flag in [
@@ -135,6 +144,8 @@ fn values_reach_what_they_are_for() {
     let pod = pod(&minimal);
     assert_eq!(pod["hostNetwork"], true);
     assert_eq!(pod["volumes"][0]["secret"]["secretName"], "webhook-tls");
+    assert_eq!(told(&pod, "/volumes", "name"), ["tls", "config"]);
+    assert_eq!(told(&pod, mounts, "mountPath"), ["/etc/sidecarset/tls", "/etc/sidecarset/config"]);
     let image = pod["containers"][0]["image"].as_str().unwrap();
     assert!(image.starts_with("registry.example/sidecarset@sha256:5f70"), "{image}");
     for absent in ["HorizontalPodAutoscaler", "PodDisruptionBudget"] {
@@ -199,6 +210,8 @@ fn a_wrong_value_is_named_with_its_path() {
         ("shutdownDelay=10", "at '/shutdownDelay': got number, want string"),
         ("connectionAge=soon", "at '/connectionAge': 'soon' does not match pattern"),
         ("extraArgs={debug}", "at '/extraArgs/0': 'debug' does not match pattern"),
+        ("extraVolumes[0].name=tls", "at '/extraVolumes/0/name': 'not' failed"),
+        ("extraVolumeMounts[0].name=ca", "at '/extraVolumeMounts/0': missing property 'mountPath'"),
         ("podDisruptionBudget.maxUnavailable=half", "at '/podDisruptionBudget/maxUnavailable'"),
         ("controller.replicas=0", "at '/controller/replicas': minimum: got 0, want 1"),
         ("controller.leaseDuration=soon", "at '/controller/leaseDuration': 'soon' does not match pattern"),
