@@ -2,7 +2,10 @@
 
 pub(crate) mod cluster;
 pub(crate) mod controller;
+pub(crate) mod kubelet;
 pub(crate) mod node;
+pub(crate) mod observation;
 mod replay;
 mod scenario;
 mod simulator;
+mod verdict;

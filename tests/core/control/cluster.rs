@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use sidecarset_core::api::convert;
 use sidecarset_core::api::decode::V1ALPHA1;
 use sidecarset_core::api::json::write_value;
-use sidecarset_core::api::{convert, keys};
 use sidecarset_core::context::Context;
 use sidecarset_core::defaulting;
-use sidecarset_core::injection::hash_annotation::format_rfc3339;
 use sidecarset_core::snapshot::{Snapshot, SnapshotParts, UnlistedNamespaces};
 use sidecarset_core::source::SidecarSet;
 
+pub(crate) use super::kubelet::time;
+use super::observation::injected_list;
+pub(crate) use super::observation::text;
 use crate::world;
 
 /// The moment at which every cluster begins, in seconds since 1970: 2026-11-21T00:00:00Z.
@@ -52,21 +54,10 @@ pub(crate) struct Cluster {
     version: u64,
 }
 
-/// Reads the string at a path of members, empty if there is none.
-pub(crate) fn text<'v>(value: &'v Value, path: &[&str]) -> &'v str {
-    path.iter().fold(value, |value, member| &value[*member]).as_str().unwrap_or_default()
-}
-
 /// Sorted members, no blanks, as the recorded objects were sent.
 pub(crate) fn canonical(value: &Value) -> String {
     let mut text = String::new();
     write_value(&mut text, value);
-    text
-}
-
-pub(crate) fn time(unix: i64) -> String {
-    let mut text = String::new();
-    format_rfc3339(unix, &mut text);
     text
 }
 
@@ -285,8 +276,7 @@ impl Cluster {
 
     /// The sets that a Pod's annotation names.
     pub(crate) fn injected_list(pod: &Value) -> Vec<&str> {
-        let list = text(pod, &["metadata", "annotations", keys::INJECTED_LIST]);
-        if list.is_empty() { Vec::new() } else { list.split(',').collect() }
+        injected_list(pod)
     }
 }
 
@@ -314,6 +304,9 @@ fn strategic_merge(target: &mut Value, patch: &Value) {
             let wanted: Vec<&str> =
                 value.as_array().into_iter().flatten().map(|item| text(item, &["name"])).collect();
             assert_eq!(order, wanted, "the order of {list}");
+            let patched: Vec<&str> =
+                patch[list].as_array().into_iter().flatten().map(|item| text(item, &["name"])).collect();
+            assert!(patched.is_sorted_by_key(|name| order.iter().position(|known| known == name)), "{patch}");
             continue;
         }
         let key = match name.as_str() {
