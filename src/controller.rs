@@ -77,7 +77,7 @@ pub struct Controller {
     endings: Queue,
     progress: Progress,
     complete: channel::Sender<bool>,
-    leadership: Leadership,
+    leadership: Arc<Leadership>,
     events: EventSink,
     repair: Mutex<RepairView>,
     metrics: ControllerMetrics,
@@ -97,7 +97,9 @@ impl Controller {
     /// A controller that does nothing yet.
     #[must_use]
     pub fn new(client: Client, settings: Settings, metrics: ControllerMetrics) -> Arc<Self> {
-        let events = EventSink::start(client.clone(), &settings.identity, metrics.clone());
+        let leadership = Arc::<Leadership>::default();
+        let told_by = Arc::clone(&leadership);
+        let events = EventSink::start(client.clone(), &settings.identity, told_by, metrics.clone());
         Arc::new(Self {
             settings,
             client: ClientBox(client),
@@ -106,7 +108,7 @@ impl Controller {
             endings: Queue::default(),
             progress: Progress::default(),
             complete: channel::Sender::new(false),
-            leadership: Leadership::default(),
+            leadership,
             events,
             repair: Mutex::default(),
             metrics,
@@ -185,7 +187,9 @@ impl Controller {
         }
     }
 
-    /// Looks at every set now and then, and soon at sets that Pods without sidecars belong to. Rule: C-RUST-5, C-BUG-4.
+    /// Looks at every set now and then, and soon at sets that Pods without sidecars belong to and at Pods that name a set which is gone.
+    ///
+    /// Rule: C-RUST-5, C-BUG-4, C-BUG-10.
     async fn look_regularly(&self) {
         let mut missed = tokio::time::interval(MISSED_EVERY);
         let mut all = tokio::time::interval(self.settings.resync);

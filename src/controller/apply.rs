@@ -73,9 +73,15 @@ fn parameters() -> PatchParams {
 }
 
 impl Controller {
-    /// Applies all of it. An error in history or status ends the look; one Pod that cannot be written does not. Gives whether a Pod
-    /// had changed meanwhile: then the set is worth another look at once.
-    pub(super) async fn apply(&self, set: &SetFacts, decisions: &Decisions) -> Result<bool, ApplyError> {
+    /// Applies all of it. An error in history or status ends the look; one Pod that cannot be written does not. Gives the
+    /// write of a Pod that had changed meanwhile: then the set is worth another look at once, with `in_order` before any Pod behind
+    /// that one is written.
+    pub(super) async fn apply<'d>(
+        &self,
+        set: &SetFacts,
+        decisions: &'d Decisions,
+        in_order: bool,
+    ) -> Result<Option<&'d PodWrite>, ApplyError> {
         let Decisions { revisions, status, pods, evictions, events, failures: _, read_live, look_again: _ } =
             decisions;
         for write in &revisions.writes {
@@ -109,14 +115,19 @@ impl Controller {
         for key in read_live {
             self.read_live(key).await?;
         }
-        let mut conflicts = false;
+        let mut conflict = None;
         for write in pods {
-            conflicts |= self.write_pod(set, write).await?;
+            if self.write_pod(set, write).await? {
+                conflict = Some(write);
+                if in_order {
+                    return Ok(conflict);
+                }
+            }
         }
         for pod in evictions {
             self.evict(set, pod).await?;
         }
-        Ok(conflicts)
+        Ok(conflict)
     }
 
     /// Rule: C-REV-13, C-REV-14, C-REV-20.
@@ -264,7 +275,7 @@ impl Controller {
         Ok(())
     }
 
-    /// Takes sets that are gone out of the conditions of Pods. What fails is tried again at the next resync. Rule: C-BUG-10.
+    /// Takes sets that are gone out of the conditions of Pods. What fails is tried again soon. Rule: C-BUG-10.
     pub(super) async fn prune(&self, pods: &[Arc<PodFacts>], known: &BTreeSet<String>) {
         for pod in pods {
             let Some(patch) = condition::prune(pod, known, self.now().unix) else { continue };
@@ -273,8 +284,10 @@ impl Controller {
             }
             let written = self.patch_pod(&PodKey::from(&**pod), Some("status"), &patch).await;
             self.metrics.written(WriteKind::Condition, written.is_ok());
-            if let Ok(written) = written {
-                self.with_world(|world| world.apply_pod(written.object()));
+            match written {
+                Ok(written) => self.with_world(|world| world.apply_pod(written.object())),
+                // Most likely the kubelet was faster.
+                Err(_) => self.lock().prune_conditions(),
             }
         }
     }

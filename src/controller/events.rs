@@ -3,6 +3,7 @@
 //!
 //! Rule: C-EVT-1…6.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -11,6 +12,7 @@ use kube::runtime::events::{Event as Published, EventType, Recorder, Reporter};
 use sidecarset_core::control::{About, Event};
 use tokio::sync::mpsc;
 
+use super::leader::Leadership;
 use crate::cluster::events::note;
 use crate::metrics::{ControllerMetrics, WriteKind};
 
@@ -33,7 +35,12 @@ pub struct EventSink {
 impl EventSink {
     /// A sink, and the task that writes for it on the current runtime.
     #[must_use]
-    pub fn start(client: Client, instance: &str, metrics: ControllerMetrics) -> Self {
+    pub fn start(
+        client: Client,
+        instance: &str,
+        leadership: Arc<Leadership>,
+        metrics: ControllerMetrics,
+    ) -> Self {
         let (queue, mut events) = mpsc::channel::<(Published, ObjectReference)>(QUEUE);
         let [controller, terminator] = REPORTERS.map(|name| {
             let reporter = Reporter { controller: name.to_owned(), instance: Some(instance.to_owned()) };
@@ -42,6 +49,11 @@ impl EventSink {
         let for_task = metrics.clone();
         tokio::spawn(async move {
             while let Some((event, about)) = events.recv().await {
+                // A process that slept with Events in its queue is not the one to tell them any more.
+                if leadership.check().is_err() {
+                    for_task.written(WriteKind::Event, false);
+                    continue;
+                }
                 let recorder = if event.reason == OF_TERMINATOR { &terminator } else { &controller };
                 let written = recorder.publish(&event, &about).await;
                 for_task.written(WriteKind::Event, written.is_ok());

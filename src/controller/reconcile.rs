@@ -2,6 +2,7 @@
 //!
 //! Rule: C-CTL-21.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,19 +17,30 @@ use super::world::Look;
 
 /// How often a look is made anew because a name for a revision was taken. Upstream has no limit (C-REV-14); the queue has.
 const NAME_ATTEMPTS: usize = 16;
+/// How often a Pod that others write too is tried before those behind it get their turn. Rule: C-UPD-19. Decision: D-32.
+const POD_ATTEMPTS: usize = 4;
+/// Pause after that.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Controller {
     /// Looks at the set and does what is to be done.
     pub(super) async fn reconcile(&self, name: &Arc<str>) -> Outcome {
         let mut others: Vec<RevisionFacts> = Vec::new();
+        let (mut conflicts, mut contested) = (0, BTreeSet::new());
         for _ in 0..NAME_ATTEMPTS {
             let Some(look) = self.lock().look(name, Instant::now()) else { return Outcome::Done };
-            let decisions = self.decide(&look, &others);
-            match self.apply(&look.set, &decisions).await {
-                Ok(false) => return after(&look, &decisions),
-                Ok(true) => return Outcome::Again(Duration::ZERO),
+            let decisions = self.decide(&look, &others, &contested);
+            match self.apply(&look.set, &decisions, conflicts + 1 < POD_ATTEMPTS).await {
+                Ok(None) => return after(&look, &decisions),
+                Ok(Some(write)) if conflicts + 1 < POD_ATTEMPTS => {
+                    conflicts += 1;
+                    if write.takes_down {
+                        contested.insert(write.pod.uid.clone());
+                    }
+                }
+                Ok(Some(_)) => return Outcome::Again(CONFLICT_PAUSE),
                 Err(ApplyError::NameTaken(taken)) => others.push(*taken),
-                Err(ApplyError::Changed) => return Outcome::Again(Duration::from_millis(100)),
+                Err(ApplyError::Changed) => return Outcome::Again(CONFLICT_PAUSE),
                 Err(ApplyError::NotLeading(error)) => {
                     tracing::warn!(sidecarset.name = &**name, %error, "nothing more is written");
                     return Outcome::Failed;
@@ -42,7 +54,7 @@ impl Controller {
         Outcome::Failed
     }
 
-    fn decide(&self, look: &Look, others: &[RevisionFacts]) -> Decisions {
+    fn decide(&self, look: &Look, others: &[RevisionFacts], contested: &BTreeSet<String>) -> Decisions {
         let pods: Vec<&PodFacts> = look.pods.iter().map(|pod| &**pod).collect();
         let mut revisions = look.revisions.clone();
         revisions.extend_from_slice(others);
@@ -56,6 +68,7 @@ impl Controller {
             known_sets: Some(&look.known_sets),
             expectations: &look.expectations,
             back_offs: &look.back_offs,
+            contested,
             repair: view.repair(&look.canaries, Instant::now()),
             now: self.now(),
         })

@@ -33,6 +33,7 @@ pub mod terminator;
 pub mod trigger;
 pub mod update;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -80,6 +81,8 @@ pub struct Observed<'a> {
     pub expectations: &'a Expectations,
     /// Pods whose last write failed.
     pub back_offs: &'a BackOffs,
+    /// Uids of the Pods that served when they were chosen a moment ago, but changed before they could be written.
+    pub contested: &'a BTreeSet<String>,
     /// What repair of missed injection may do.
     pub repair: Repair<'a>,
     /// The moment.
@@ -173,7 +176,8 @@ pub struct Decisions {
 pub fn decide(observed: &Observed<'_>) -> Decisions {
     let Observed { set, pods, namespaces, revisions, revision_namespace, now, .. } = *observed;
     let matched = matching::matched(set, pods, namespaces);
-    let views: Vec<PodView<'_>> = matched.iter().map(|pod| PodView::new(set, pod)).collect();
+    let views = matched.iter().map(|pod| PodView::new(set, pod).counted(observed.contested));
+    let views: Vec<PodView<'_>> = views.collect();
     let plan = revisions::plan(set, revisions, &matched, revision_namespace);
     let missed = missed::find(set, pods, namespaces, &observed.repair);
     let unmet = observed.expectations.unmet(&matched, now.monotonic);

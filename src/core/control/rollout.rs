@@ -1,6 +1,6 @@
 //! Which Pods are upgraded in this round, and what keeps the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::consistency::{Before, Upgradability, is_consistent, is_ready, upgradability};
 use super::expectations::PodKey;
@@ -35,6 +35,15 @@ impl<'p> PodView<'p> {
             before,
             pod,
         }
+    }
+
+    /// A write that is tried again goes on to use the budget, also if another set has taken the Pod down meanwhile: otherwise every
+    /// conflict between two sets would take down one Pod more than each of them decided.
+    ///
+    /// Rules: C-UPD-9, C-UPD-19.
+    pub(super) fn counted(mut self, contested: &BTreeSet<String>) -> Self {
+        self.is_serving |= contested.contains(&*self.pod.uid);
+        self
     }
 }
 

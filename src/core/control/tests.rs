@@ -3,10 +3,20 @@ use serde_json::{Value, json};
 use super::fixtures::{SET, mk_pod, mk_set, mk_set_object, record, refs};
 use super::missed::WebhookHealth;
 use super::*;
-use std::collections::BTreeSet;
 
 /// Decides with nothing special around.
 fn look(set: &SetFacts, pods: &[PodFacts], expectations: &Expectations) -> Decisions {
+    look_after_conflict(set, pods, expectations, &[])
+}
+
+/// Decides anew because these Pods had changed before they could be written.
+fn look_after_conflict(
+    set: &SetFacts,
+    pods: &[PodFacts],
+    expectations: &Expectations,
+    uids: &[&str],
+) -> Decisions {
+    let contested = uids.iter().map(|uid| (*uid).to_owned()).collect();
     let (none, namespaces, back_offs) = (BTreeSet::new(), Namespaces::new(), BackOffs::new());
     decide(&Observed {
         set,
@@ -17,6 +27,7 @@ fn look(set: &SetFacts, pods: &[PodFacts], expectations: &Expectations) -> Decis
         known_sets: None,
         expectations,
         back_offs: &back_offs,
+        contested: &contested,
         repair: Repair {
             webhook: WebhookHealth::Unhealthy,
             evictions_allowed: 0,
@@ -74,6 +85,19 @@ fn waiting_for_our_own_writes() {
     expectations.expect(PodKey::from(&pods[0]), "11", Duration::from_secs(90));
     assert_eq!(look(&set, &pods, &expectations).read_live, [PodKey::from(&pods[0])]);
     assert_eq!(kinds(&look(&set, &pods, &Expectations::default())), [(PodWriteKind::Upgrade, "p")]);
+}
+
+/// Another set was faster and has taken the Pod down: this one goes on to count it. Rules: C-UPD-9, C-UPD-19, C-BUG-17.
+#[test]
+fn a_conflict_takes_no_other_pod_down() {
+    let down = mk_pod("q", &json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}));
+    let (set, pods) = (mk_set(&json!({"maxUnavailable": 1})), [mk_pod("p", &json!({})), down]);
+    let none = Expectations::default();
+    let upgrades =
+        |names: &[&'static str]| names.iter().map(|name| (PodWriteKind::Upgrade, *name)).collect::<Vec<_>>();
+    assert_eq!(kinds(&look(&set, &pods, &none)), upgrades(&["q", "p"]), "what is down already costs nothing");
+    let decisions = look_after_conflict(&set, &pods, &none, &["uid-q"]);
+    assert_eq!(kinds(&decisions), upgrades(&["q"]));
 }
 
 /// A Pod whose metadata cannot be merged is told about and passed over. Rules: C-META-4, C-UPD-22, C-BUG-11. Decision: D-32.

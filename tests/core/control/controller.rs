@@ -200,6 +200,7 @@ impl Controller {
             known_sets: Some(&known_sets),
             expectations: &expectations,
             back_offs: &back_offs,
+            contested: &none,
             repair: Repair {
                 webhook: WebhookHealth::Unhealthy,
                 evictions_allowed: 0,
