@@ -20,12 +20,18 @@ use crate::supervisor::{Network, Supervisor};
 /// How long a program may take to become ready on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
-/// Only what webhooks say about new Pods; everything else would slow the tests down.
+/// A group of users whose every write is in the audit log.
+pub(crate) const AUDITED: &str = "audited";
+
+/// Only what webhooks say about new Pods, and writes of that group; everything else would slow the tests down.
 const AUDIT_POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- level: Metadata
+  userGroups: [audited]
+  verbs: [create, update, patch, delete]
 - level: Metadata
   verbs: [create]
   resources: [{group: '', resources: [pods]}]
@@ -52,8 +58,8 @@ impl ControlPlane {
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
         let started = SHARED.get_or_init(|| {
-            let plane = Self::start("shared", Network::Shared, Ipv4Addr::LOCALHOST)?;
-            plane.start_controllers()?;
+            let plane = Self::without_kubelet("shared")?;
+            plane.start_kubelet()?;
             Ok(plane)
         });
         match started {
@@ -168,6 +174,16 @@ impl ControlPlane {
         Self::start(name, Network::Shared, Ipv4Addr::LOCALHOST)
     }
 
+    /// All but the kubelet, for a test that plays it.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub(crate) fn without_kubelet(name: &str) -> Result<Self, String> {
+        let plane = Self::start(name, Network::Shared, Ipv4Addr::LOCALHOST)?;
+        plane.start_controllers()?;
+        Ok(plane)
+    }
+
     fn start(name: &str, network: Network, address: Ipv4Addr) -> Result<Self, String> {
         let plane = Self::prepare(name, network, address)?;
         plane.start_api_server()?;
@@ -266,6 +282,13 @@ impl ControlPlane {
             flag("leader-elect", "false"),
             flag("secure-port", "0"),
         ];
+        self.supervisor.start("manager", &manager)?;
+        self.supervisor.start("scheduler", &scheduler)?;
+        Ok(())
+    }
+
+    /// Starts what plays the kubelet of one Node.
+    fn start_kubelet(&self) -> Result<(), String> {
         let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control-plane/kubelet-stages.yaml");
         let kwok = vec![
             programs::path("kwok")?.display().to_string(),
@@ -275,8 +298,6 @@ impl ControlPlane {
             flag("node-lease-duration-seconds", "40"),
             flag("config", stages.display()),
         ];
-        self.supervisor.start("manager", &manager)?;
-        self.supervisor.start("scheduler", &scheduler)?;
         let kwok_pid = self.supervisor.start("kwok", &kwok)?;
         let capacity = json!({"cpu": "64", "memory": "256Gi", "pods": "1000"});
         self.kubectl.create(&[json!({
@@ -296,6 +317,23 @@ impl ControlPlane {
     #[track_caller]
     pub(crate) fn kubeconfig_of(&self, user: &str) -> PathBuf {
         self.authority.kubeconfig(user, None, &self.server).unwrap()
+    }
+
+    /// The kubeconfig of another user, whose writes are in the audit log.
+    #[track_caller]
+    pub(crate) fn audited_kubeconfig_of(&self, user: &str) -> PathBuf {
+        self.authority.kubeconfig(user, Some(AUDITED), &self.server).unwrap()
+    }
+
+    /// The kubeconfig of a member of `system:masters` who reaches the API server elsewhere.
+    #[track_caller]
+    pub(crate) fn kubeconfig_by(&self, user: &str, server: &str) -> PathBuf {
+        self.authority.kubeconfig(user, Some("system:masters"), server).unwrap()
+    }
+
+    /// Where the API server listens.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
     }
 
     fn client_flag(&self, user: &str, group: Option<&str>) -> Result<String, String> {

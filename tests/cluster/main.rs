@@ -16,6 +16,7 @@ mod audit;
 mod chain;
 mod changes;
 mod cluster_mode;
+mod control;
 mod control_plane;
 mod events;
 mod harness;

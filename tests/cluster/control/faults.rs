@@ -1,0 +1,262 @@
+//! Scenarios while everything goes wrong: in the end there is what there is without that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::api::path;
+use super::observation::text;
+use super::program::Program;
+use super::run::{Judge, Manner, run_all, scenarios};
+use super::stage::{self, Stage};
+use super::world::{NOISE, World};
+use crate::control_plane::{AUDITED, ControlPlane};
+
+/// One or two of each kind, with few steps: rollouts with every brake and order, hot upgrades, several sets on a Pod, revisions,
+/// a set that comes again, metadata, Jobs. Scenarios that change something in the middle of a rollout are left out: what is there
+/// then depends on how far it has come.
+const SCENARIOS: [&str; 18] = [
+    "field-env",
+    "hot-and-cold",
+    "hot-cycle-1",
+    "hot-stages",
+    "legacy-annotations",
+    "metadata",
+    "multi-container",
+    "order-weight",
+    "recreate-set",
+    "rev-collision-1",
+    "rev-custom-version",
+    "rev-limit-0",
+    "roll-default-3",
+    "roll-max-5-2",
+    "roll-partition-5-2",
+    "scatter-even",
+    "term-several",
+    "two-sets",
+];
+/// Short, so that another replica takes over soon.
+const LEASE: Duration = Duration::from_secs(3);
+const LEASE_FLAG: &str = "--lease-duration=3s";
+/// Longer than nobody leads, plus the time after which a controller may look again.
+const QUIET: Duration = Duration::from_secs(11);
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Numbers that are the same for the same seed (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    /// `CONTROL_SEED=number` gives other numbers.
+    fn new() -> Self {
+        let seed =
+            std::env::var("CONTROL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_121);
+        eprintln!("CONTROL_SEED={seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+
+    /// Waits for a time between these, in milliseconds.
+    async fn wait(&mut self, least: u64, most: u64) {
+        tokio::time::sleep(Duration::from_millis(least + self.below(most - least))).await;
+    }
+}
+
+/// Runs the scenarios beside `trouble`, which never ends by itself and may panic; gives what trouble has counted.
+#[track_caller]
+fn survive(plane: &ControlPlane, trouble: impl AsyncFnOnce(Arc<World>, watch::Sender<u64>)) -> u64 {
+    let scenarios = scenarios(|name| SCENARIOS.contains(&name));
+    assert_eq!(scenarios.len(), SCENARIOS.len());
+    let stage = Stage::new(plane);
+    let (count, counted) = watch::channel(0);
+    let manner = Manner { jobs: SCENARIOS.len(), quiet: QUIET, limit: LIMIT, judge: Judge::End };
+    let outcomes = stage.runtime.block_on(async {
+        tokio::select! {
+            outcomes = run_all(&stage.world, &scenarios, manner) => outcomes,
+            () = trouble(Arc::clone(&stage.world), count) => panic!("the trouble ended"),
+        }
+    });
+    let different: Vec<&str> =
+        outcomes.iter().filter(|o| !o.problems.is_empty()).map(|o| o.name.as_str()).collect();
+    assert_eq!(different, Vec::<&str>::new(), "the lines above say what differs");
+    *counted.borrow()
+}
+
+/// Rule: C-CTL-16, C-CTL-20, C-RUST-6.
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn a_controller_that_is_killed_again_and_again() {
+    let plane = stage::plane("control-killed");
+    let _webhook = stage::webhook(&plane, true);
+    let kills = survive(&plane, async |_, count| {
+        let mut dice = Dice::new();
+        for number in 0.. {
+            let name = format!("controller_{number}");
+            let controller = Program::start(&plane, &name, &plane.kubectl.kubeconfig, &[LEASE_FLAG]);
+            // It needs some of this time to become the leader.
+            dice.wait(4_500, 9_000).await;
+            controller.signal("KILL");
+            count.send_modify(|count| *count += 1);
+        }
+    });
+    assert!(kills > 4, "only {kills} times");
+}
+
+/// A replica with a user of its own.
+struct Replica<'p> {
+    user: String,
+    program: Program<'p>,
+}
+
+impl<'p> Replica<'p> {
+    fn start(plane: &'p ControlPlane, number: usize) -> Self {
+        let user = format!("replica_{number}");
+        let program = Program::start(plane, &user, &plane.audited_kubeconfig_of(&user), &[LEASE_FLAG]);
+        Self { user, program }
+    }
+
+    /// What it has asked the API server to write since then, from the audit log.
+    fn writes_since(&self, plane: &ControlPlane, time: jiff::Timestamp) -> Vec<String> {
+        let log = std::fs::read_to_string(plane.audit_log()).unwrap();
+        let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let is_later = |entry: &Value| {
+            let received: jiff::Timestamp = text(entry, &["requestReceivedTimestamp"]).parse().unwrap();
+            text(entry, &["user", "username"]) == self.user && received > time
+        };
+        entries
+            .filter(is_later)
+            .map(|entry| format!("{} {}", text(&entry, &["verb"]), text(&entry, &["requestURI"])))
+            .collect()
+    }
+}
+
+/// Two replicas fight for the Lease. The one that leads is stopped for longer than the Lease; when it goes on, it ends without a
+/// write, and another one takes its place.
+///
+/// Rule: C-CTL-16. Decision: D-35.
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn a_former_leader_that_wakes_up_writes_nothing() {
+    let plane = stage::plane("control-paused");
+    let _webhook = stage::webhook(&plane, true);
+    let group = format!("--group={AUDITED}");
+    plane.kubectl.ok(&["create", "clusterrolebinding", AUDITED, "--clusterrole=cluster-admin", &group]);
+    let pauses = survive(&plane, async |_, count| {
+        let mut dice = Dice::new();
+        let mut replicas = [0, 1].map(|number| Replica::start(&plane, number));
+        for number in 2.. {
+            let leader = loop {
+                dice.wait(500, 4_000).await;
+                // Who leads now: the last that said so and lives.
+                let holder = lease_holder(&plane);
+                if let Some(leader) =
+                    replicas.iter().position(|r| holder.contains(&format!("_{}_", r.program.pid())))
+                {
+                    break leader;
+                }
+            };
+            let replica = &replicas[leader];
+            replica.program.signal("STOP");
+            tokio::time::sleep(LEASE + Duration::from_millis(2_500)).await;
+            let taken_over = lease_holder(&plane);
+            assert!(
+                !taken_over.contains(&format!("_{}_", replica.program.pid())),
+                "{taken_over} still leads"
+            );
+            let awake = jiff::Timestamp::now();
+            replica.program.signal("CONT");
+            let status = replica.program.await_end(Duration::from_secs(20)).await;
+            assert_eq!(status, 1, "{}", replica.program.log());
+            assert_eq!(
+                replica.writes_since(&plane, awake),
+                Vec::<String>::new(),
+                "{} is no leader",
+                replica.user
+            );
+            replicas[leader] = Replica::start(&plane, number);
+            count.send_modify(|count| *count += 1);
+        }
+    });
+    assert!(pauses > 3, "only {pauses} times");
+}
+
+fn lease_holder(plane: &ControlPlane) -> String {
+    let system = plane.kubectl.in_namespace(super::api::SYSTEM);
+    system
+        .run(&["get", "lease", "sidecarset-controller", "-o", "jsonpath={.spec.holderIdentity}"])
+        .unwrap_or_default()
+}
+
+/// A proxy between the controller and the API server, all of whose connections break at random moments.
+///
+/// Rule: C-RUST-5, C-CTL-15.
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn connections_that_are_cut() {
+    let plane = stage::plane("control-cut");
+    let _webhook = stage::webhook(&plane, true);
+    let cuts = survive(&plane, async |_, count| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("https://{}", listener.local_addr().unwrap());
+        let target = plane.server().trim_start_matches("https://").to_owned();
+        let cuts = count.clone();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (mut cut, target) = (cuts.subscribe(), target.clone());
+                tokio::spawn(async move {
+                    let Ok(mut far) = TcpStream::connect(target).await else { return };
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => {}
+                        _ = cut.changed() => {}
+                    }
+                });
+            }
+        });
+        let kubeconfig = plane.kubeconfig_by("cut-off", &server);
+        let controller = Program::start(&plane, "controller", &kubeconfig, &[]);
+        let mut dice = Dice::new();
+        loop {
+            dice.wait(200, 2_500).await;
+            count.send_modify(|count| *count += 1);
+            assert!(!controller.has_ended(), "{}", controller.log());
+        }
+    });
+    assert!(cuts > 20, "only {cuts} times");
+}
+
+/// Somebody else writes the Pods all the time.
+///
+/// Rule: C-UPD-19, C-RUST-7. Decision: D-32.
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn pods_that_others_write_all_the_time() {
+    let plane = stage::plane("control-conflicts");
+    let _webhook = stage::webhook(&plane, true);
+    let conflicts = survive(&plane, async |world, count| {
+        let controller = Program::start(&plane, "controller", &plane.kubectl.kubeconfig, &[]);
+        let mut dice = Dice::new();
+        for number in 0_u64.. {
+            dice.wait(1, 8).await;
+            let pods: Vec<String> = world.objects()["Pod"].keys().cloned().collect();
+            let Some(key) = pods.get(dice.below(pods.len().max(1) as u64) as usize) else { continue };
+            let (namespace, name) = key.split_once('/').unwrap();
+            let noise = json!({"metadata": {"annotations": {NOISE: number.to_string()}}});
+            // It may be gone by now.
+            let _ = world.api.patch(&path("Pod", namespace, name), "merge", &noise).await;
+            if number % 100 == 0 {
+                count.send_replace(controller.conflicts());
+            }
+        }
+    });
+    assert!(conflicts > 3, "only {conflicts} conflicts");
+}
