@@ -32,7 +32,7 @@ const FINISHED: [&str; 12] = [
 ];
 /// Rollouts that are taken over after their first Pod, and the step which begins them.
 const UNDER_WAY: [(&str, usize); 4] =
-    [("roll-default-3", 2), ("roll-default-3", 4), ("scatter-even", 2), ("order-weight", 2)];
+    [("roll-default-3", 2), ("roll-default-3", 4), ("scatter-even", 3), ("order-weight", 2)];
 const QUIET: Duration = Duration::from_millis(6500);
 const LIMIT: Duration = Duration::from_secs(90);
 /// The normal form has `rv1` in the place of a number.
