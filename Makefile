@@ -16,6 +16,10 @@ export CLUSTER
 PROMTOOL ?= auto
 export PROMTOOL
 
+# make soak
+SOAK_ADMISSIONS ?= 100000
+SOAK_SETS ?= 50000
+
 # make fuzz
 FUZZ_SECONDS ?= 60
 
@@ -25,7 +29,7 @@ CARGO_DENY := $(TARGET_DIR)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-den
 CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ := $(TARGET_DIR)/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 
-.PHONY: help run test check bench fuzz generate
+.PHONY: help run test check bench soak fuzz generate
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -122,6 +126,19 @@ bench: ## run the benchmarks, about ten minutes; docs/performance.md says how to
 	$(CARGO) bench --locked -p sidecarset-core
 	$(CARGO) build --release --locked --bin sidecarset
 	$(CARGO) run --release --locked -p sidecarset-load -- compare
+
+# One test after the other: each wants the machine for itself.
+soak: ## everything that may happen to three replicas in years, in half an hour (SOAK_ADMISSIONS, SOAK_SETS); docs/reliability.md
+	@echo 'soak: $(SOAK_ADMISSIONS) admissions while everything changes, $(SOAK_SETS) sets read again, calls at the idle limit'
+	tests/control-plane/build
+	$(CARGO) build --release --locked --bin sidecarset
+	$(CARGO) build --release --locked -p sidecarset-load
+	$(CARGO) test --release --locked --test cluster --no-run
+	ulimit -n 30000 2>/dev/null || ulimit -n "$$(ulimit -H -n)"; SOAK_ADMISSIONS=$(SOAK_ADMISSIONS) $(CARGO) test --release --locked --test cluster \
+		-- --ignored --nocapture --exact soak::no_admission_is_lost_and_none_is_wrong
+	SOAK_SETS=$(SOAK_SETS) $(CARGO) test --release --locked --test cluster \
+		-- --ignored --nocapture --exact relist::no_admission_suffers_when_all_sets_are_read_again
+	tests/soak/idle-race '$(TARGET_DIR)/release'
 
 # No sanitizer: there is no unsafe code here that one could watch.
 fuzz: $(CARGO_FUZZ) ## run every fuzz target for FUZZ_SECONDS (60); needs a nightly toolchain

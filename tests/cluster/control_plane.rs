@@ -93,12 +93,36 @@ impl ControlPlane {
         Ok(plane)
     }
 
-    fn make_local(&self, addresses: &[Ipv4Addr]) -> Result<(), String> {
+    /// Makes addresses local to the control plane's network.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub(crate) fn make_local(&self, addresses: &[Ipv4Addr]) -> Result<(), String> {
         self.run(&["ip", "link", "set", "lo", "up"])?;
         for address in addresses {
             self.run(&["ip", "addr", "add", &format!("{address}/32"), "dev", "lo"])?;
         }
         Ok(())
+    }
+
+    /// Takes a local address away so that packets to it get lost without a word, as when a machine loses its power.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub(crate) fn cut_off(&self, address: Ipv4Addr) -> Result<(), String> {
+        let address = format!("{address}/32");
+        self.run(&["ip", "addr", "del", &address, "dev", "lo"])?;
+        // Without a route the sender would be told. This one leads to an interface that drops what is not its own.
+        self.run(&["ip", "route", "add", &address, "dev", "lo"]).map(drop)
+    }
+
+    /// Makes an address local again that was cut off.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub(crate) fn connect_again(&self, address: Ipv4Addr) -> Result<(), String> {
+        self.run(&["ip", "route", "del", &format!("{address}/32"), "dev", "lo"])?;
+        self.make_local(&[address])
     }
 
     /// Kills the API server and starts it again with the same settings and data.

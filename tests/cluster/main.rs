@@ -43,6 +43,7 @@ mod rbac;
 mod record;
 mod recorder;
 mod reinvocation;
+mod relist;
 mod replicas;
 mod rollout;
 mod service;

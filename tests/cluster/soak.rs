@@ -5,6 +5,7 @@
 mod callers;
 mod fleet;
 mod sets;
+mod siege;
 mod tally;
 
 use std::env;
@@ -40,16 +41,31 @@ struct Plan {
     /// Programs that create Pods at the API server, and the time between two Pods of each.
     creators: usize,
     period: Duration,
+    connection_age: Duration,
+    /// Whether somebody takes all connections, and machines vanish.
+    siege: bool,
 }
 
 impl Plan {
     fn new() -> Self {
         match env::var("SOAK_ADMISSIONS").map(|number| number.parse()) {
-            Ok(Ok(admissions)) => {
-                Self { admissions, burst: 200, creators: 8, period: Duration::from_millis(80) }
-            }
+            Ok(Ok(admissions)) => Self {
+                admissions,
+                burst: 200,
+                creators: 8,
+                period: Duration::from_millis(80),
+                connection_age: Duration::from_secs(60),
+                siege: true,
+            },
             Ok(Err(error)) => panic!("SOAK_ADMISSIONS: {error}"),
-            Err(_) => Self { admissions: 3_000, burst: 100, creators: 3, period: Duration::from_millis(100) },
+            Err(_) => Self {
+                admissions: 3_000,
+                burst: 100,
+                creators: 3,
+                period: Duration::from_millis(100),
+                connection_age: Duration::from_secs(10),
+                siege: false,
+            },
         }
     }
 }
@@ -79,7 +95,8 @@ fn soak(plan: &Plan) -> (Report, Duration, Vec<usize>, String) {
     let runtime = Runtime::new().unwrap();
     let client = runtime.block_on(client(&plane));
     let tally = Arc::new(Tally::default());
-    let fleet = Fleet::new(&plane, &tally, client.clone(), runtime.handle().clone()).unwrap();
+    let fleet =
+        Fleet::new(&plane, &tally, client.clone(), runtime.handle().clone(), plan.connection_age).unwrap();
     let callers = Arc::new(Callers {
         client,
         sets: Arc::default(),
@@ -93,11 +110,12 @@ fn soak(plan: &Plan) -> (Report, Duration, Vec<usize>, String) {
     let trust = Arc::new(trust);
     runtime.spawn(Arc::clone(&trust).follow(callers.client.clone()));
     let mut running = vec![
-        runtime.spawn(Arc::clone(&callers).burst(trust, plan.burst)),
+        runtime.spawn(Arc::clone(&callers).burst(Arc::clone(&trust), plan.burst)),
         runtime.spawn(Arc::clone(&callers).change(CHANGE)),
     ];
     running.extend((0..plan.creators).map(|_| runtime.spawn(Arc::clone(&callers).create(plan.period))));
-    let acts = act(plan, &fleet, &tally);
+    let acts = if plan.siege { besiege(&plane, &fleet, &tally, &runtime, &trust) } else { Ok(()) };
+    let acts = acts.and_then(|()| act(plan, &fleet, &tally));
     callers.done.store(true, Ordering::Relaxed);
     for running in running {
         runtime.block_on(running).unwrap();
@@ -136,6 +154,17 @@ fn begin(plane: &ControlPlane, runtime: &Runtime, fleet: &Fleet<'_>, callers: &C
     .unwrap();
 }
 
+fn besiege(
+    plane: &ControlPlane,
+    fleet: &Fleet<'_>,
+    tally: &Tally,
+    runtime: &Runtime,
+    trust: &Trust,
+) -> Result<(), String> {
+    siege::lay(plane, fleet, tally, runtime.handle(), &trust.ca())?;
+    fleet.lose(2)
+}
+
 /// Everything that happens to a fleet, and again until there were enough admissions.
 fn act(plan: &Plan, fleet: &Fleet<'_>, tally: &Tally) -> Result<(), String> {
     loop {
@@ -155,7 +184,7 @@ fn act(plan: &Plan, fleet: &Fleet<'_>, tally: &Tally) -> Result<(), String> {
 }
 
 /// A client that does not try again by itself.
-async fn client(plane: &ControlPlane) -> kube::Client {
+pub(crate) async fn client(plane: &ControlPlane) -> kube::Client {
     let file = Kubeconfig::read_from(&plane.kubectl.kubeconfig).unwrap();
     let mut config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
     config.default_retry = false;

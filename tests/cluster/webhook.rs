@@ -142,6 +142,22 @@ impl<'a> Webhook<'a> {
         self.plane.supervisor.log(&self.name).lines().filter(|line| line.contains(&name)).count()
     }
 
+    /// The value of one of its metrics, by its name with labels and a space behind.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn metric(&self, name: &str) -> Result<f64, String> {
+        let text = self.plane.http_get(&self.probe.replace("/readyz?verbose", "/metrics"))?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.ok_or_else(|| format!("no {name}in {text}"))
+    }
+
+    /// Its memory in RAM.
+    #[track_caller]
+    pub(crate) fn resident_mib(&self) -> f64 {
+        self.metric("process_resident_memory_bytes ").unwrap() / f64::from(1 << 20)
+    }
+
     /// How its log ends, for a failure message.
     pub(crate) fn log(&self) -> String {
         self.plane.supervisor.log_tail(&self.name)

@@ -69,6 +69,11 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", conflicts_with_all = ["connections", "rate"], value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) burst: Option<u32>,
 
+    /// With --connections: so much time between two requests of each, which has one connection of its own. Near the time for which a
+    /// client keeps an idle connection (90 s here) this shows whether the server closes one that is about to be used
+    #[arg(long, value_name = "DURATION", requires = "connections", value_parser = duration::parse)]
+    pub(crate) spacing: Option<Duration>,
+
     /// How long
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     pub(crate) duration: Duration,

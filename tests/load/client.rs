@@ -5,6 +5,8 @@
 //! whatever comes first, its own new connection or one that another request gives back.
 
 use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +17,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -38,6 +40,8 @@ pub(crate) struct Target {
     dial_to: Box<dyn Fn() -> String + Send + Sync>,
     name: ServerName<'static>,
     connector: TlsConnector,
+    /// The address that connections come from, if not any.
+    from: Option<IpAddr>,
     head: String,
     /// Head and body of the request.
     request: Vec<u8>,
@@ -63,7 +67,8 @@ impl Target {
             None => format!("{authority}:443"),
         };
         let dial_to = Box::new(move || address.clone());
-        let mut target = Self { dial_to, name, connector: connector(ca)?, head, request: Vec::new() };
+        let mut target =
+            Self { dial_to, name, connector: connector(ca)?, from: None, head, request: Vec::new() };
         target.request = target.request_of(review);
         Ok(target)
     }
@@ -73,6 +78,11 @@ impl Target {
         Self { dial_to: Box::new(dial_to), ..self }
     }
 
+    /// The same with connections that come from an address of this machine.
+    pub(crate) fn coming_from(self, address: IpAddr) -> Self {
+        Self { from: Some(address), ..self }
+    }
+
     /// Head and body of a request that posts `review`.
     pub(crate) fn request_of(&self, review: &[u8]) -> Vec<u8> {
         let mut request = format!("{}{}\r\n\r\n", self.head, review.len()).into_bytes();
@@ -80,14 +90,25 @@ impl Target {
         request
     }
 
-    async fn dial(&self) -> Result<Connection, String> {
+    /// A new connection, after its handshake.
+    pub(crate) async fn dial(&self) -> Result<Connection, String> {
         let address = (self.dial_to)();
         let wrong = |error| format!("cannot connect to {address}: {error}");
-        let tcp = TcpStream::connect(&address).await.map_err(wrong)?;
+        let tcp = match self.from {
+            None => TcpStream::connect(&address).await.map_err(wrong)?,
+            Some(from) => connect_from(from, &address).await.map_err(wrong)?,
+        };
         tcp.set_nodelay(true).map_err(wrong)?;
         let stream = self.connector.connect(self.name.clone(), tcp).await.map_err(wrong)?;
         Ok(Connection { stream, buffer: Vec::with_capacity(LARGEST_HEAD), idle_since: Instant::now() })
     }
+}
+
+async fn connect_from(from: IpAddr, address: &str) -> io::Result<TcpStream> {
+    let to: SocketAddr = address.parse().map_err(io::Error::other)?;
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind((from, 0).into())?;
+    socket.connect(to).await
 }
 
 fn connector(ca: &Path) -> Result<TlsConnector, String> {
@@ -109,9 +130,9 @@ fn connector(ca: &Path) -> Result<TlsConnector, String> {
 
 /// The connections to one webhook.
 pub(crate) struct Pool {
-    target: Target,
+    target: Arc<Target>,
     state: Mutex<PoolState>,
-    dials: AtomicU64,
+    dials: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -124,8 +145,14 @@ struct PoolState {
 
 impl Pool {
     /// No connections yet.
-    pub(crate) fn new(target: Target) -> Arc<Self> {
-        Arc::new(Self { target, state: Mutex::default(), dials: AtomicU64::new(0) })
+    pub(crate) fn new(target: impl Into<Arc<Target>>) -> Arc<Self> {
+        Arc::new(Self { target: target.into(), state: Mutex::default(), dials: Arc::default() })
+    }
+
+    /// Another client of the same server, with connections of its own, which are counted together.
+    pub(crate) fn another(&self) -> Arc<Self> {
+        let (target, dials) = (Arc::clone(&self.target), Arc::clone(&self.dials));
+        Arc::new(Self { target, state: Mutex::default(), dials })
     }
 
     /// Connections made so far.
@@ -211,7 +238,8 @@ impl Pool {
     }
 }
 
-struct Connection {
+/// A connection to the server.
+pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
     idle_since: Instant,
@@ -239,9 +267,9 @@ fn no_answer() -> String {
 impl Connection {
     /// Whether the server has said nothing since its last answer: what it says then is that it closes. Go reads idle
     /// connections all the time and so knows, too.
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         let said = self.stream.get_ref().0.try_read(&mut [0]);
-        said.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+        said.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     async fn exchange(&mut self, request: &[u8]) -> Result<Answer, String> {

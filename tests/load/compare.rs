@@ -204,7 +204,7 @@ impl<'a> Bench<'a> {
     /// Rounds in turns: each contender once a round, the first round for warming up.
     fn measure(&self, name: &str, shape: Shape, entries: &[Entry<'_>]) -> Result<ScenarioReport, String> {
         let duration = match shape {
-            Shape::Closed(_) => self.args.round,
+            Shape::Closed(_) | Shape::Spaced(..) => self.args.round,
             Shape::Rate(_) => self.args.round * RATE_ROUNDS,
             Shape::Burst(_) => self.args.round * BURST_ROUNDS,
         };

@@ -25,6 +25,8 @@ pub(crate) enum Shape {
     Rate(u32),
     /// This many at once, every second.
     Burst(u32),
+    /// This many clients with a connection each, and so much time between two requests of one.
+    Spaced(u32, Duration),
 }
 
 /// What came of a load.
@@ -54,6 +56,7 @@ pub(crate) async fn send(pool: &Arc<Pool>, shape: Shape, duration: Duration) -> 
             paced(pool, start, duration, period, 1).await
         }
         Shape::Burst(size) => paced(pool, start, duration, BURST_PERIOD, size).await,
+        Shape::Spaced(clients, spacing) => spaced(pool, clients, spacing, start + duration).await,
     }?;
     let elapsed = start.elapsed().max(duration);
     let mut outcome = Outcome {
@@ -99,6 +102,32 @@ async fn closed(pool: &Arc<Pool>, connections: u32, until: Instant) -> Result<Ve
     let mut all = Vec::new();
     for worker in workers.collect::<Vec<_>>() {
         all.extend(worker.await.map_err(|error| error.to_string())?);
+    }
+    Ok(all)
+}
+
+/// The spacings differ by up to 3 in 100 more or less, so that some requests come right before a limit and some right behind.
+async fn spaced(
+    pool: &Arc<Pool>,
+    clients: u32,
+    spacing: Duration,
+    until: Instant,
+) -> Result<Vec<Called>, String> {
+    let clients = (0..clients).map(|number| {
+        let pool = pool.another();
+        let spacing = spacing.mul_f64(0.97 + 0.06 * f64::from(number) / f64::from(clients));
+        tokio::spawn(async move {
+            let mut called = Vec::new();
+            while Instant::now() < until {
+                called.push(call(&pool, Instant::now()).await);
+                tokio::time::sleep(spacing).await;
+            }
+            called
+        })
+    });
+    let mut all = Vec::new();
+    for client in clients.collect::<Vec<_>>() {
+        all.extend(client.await.map_err(|error| error.to_string())?);
     }
     Ok(all)
 }
@@ -165,10 +194,12 @@ struct Report {
 
 /// Runs `load`. `Ok(false)` if an answer was not what it has to be.
 pub(crate) fn run(args: &LoadArgs) -> Result<bool, String> {
-    let shape = match (args.rate, args.burst) {
-        (Some(rate), _) => Shape::Rate(rate),
-        (None, Some(size)) => Shape::Burst(size),
-        (None, None) => Shape::Closed(args.connections.unwrap_or(8)),
+    let connections = args.connections.unwrap_or(8);
+    let shape = match (args.rate, args.burst, args.spacing) {
+        (Some(rate), ..) => Shape::Rate(rate),
+        (None, Some(size), _) => Shape::Burst(size),
+        (None, None, Some(spacing)) => Shape::Spaced(connections, spacing),
+        (None, None, None) => Shape::Closed(connections),
     };
     let review = std::fs::read(&args.review)
         .map_err(|error| format!("--review {}: {error}", args.review.display()))?;

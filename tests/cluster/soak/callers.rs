@@ -206,6 +206,11 @@ impl Trust {
         }
     }
 
+    /// The CA that is registered now, as PEM.
+    pub(crate) fn ca(&self) -> Vec<u8> {
+        self.lock().0.clone()
+    }
+
     fn pool(&self) -> Arc<Pool> {
         Arc::clone(&self.lock().1)
     }

@@ -35,6 +35,10 @@ const SECRET: &str = "sidecarset-webhook-certificate";
 const SHUTDOWN_DELAY: Duration = Duration::from_secs(5);
 /// How long a killed replica stays an endpoint: about as long as a kubelet needs to see it and the endpoint controller to act.
 const STILL_LISTED: Duration = Duration::from_secs(2);
+/// Until clients have used each connection to a lost machine once, and waited for an answer in vain.
+const FORGOTTEN: Duration = Duration::from_secs(30);
+/// Go probes idle connections every 15 s.
+const PROBED: Duration = Duration::from_secs(17);
 /// Until an API server has heard of a changed EndpointSlice.
 const HEARD: Duration = Duration::from_millis(500);
 
@@ -52,6 +56,7 @@ pub(crate) struct Fleet<'a> {
     secrets: Api<Secret>,
     rotations: AtomicU32,
     rotating: Mutex<Option<Instant>>,
+    connection_age: Duration,
 }
 
 impl<'a> Fleet<'a> {
@@ -61,6 +66,7 @@ impl<'a> Fleet<'a> {
         tally: &'a Tally,
         client: kube::Client,
         runtime: Handle,
+        connection_age: Duration,
     ) -> Result<Self, String> {
         let slices = Api::namespaced(client.clone(), service::NAMESPACE);
         let fleet = Self {
@@ -73,6 +79,7 @@ impl<'a> Fleet<'a> {
             secrets: Api::namespaced(client, service::NAMESPACE),
             rotations: AtomicU32::default(),
             rotating: Mutex::default(),
+            connection_age,
         };
         for number in 0..REPLICAS.len() {
             fleet.start(number)?;
@@ -91,7 +98,7 @@ impl<'a> Fleet<'a> {
             format!("--listen={address}:{}", service::PORT),
             format!("--probe-listen={address}:8081"),
             format!("--shutdown-delay={}s", SHUTDOWN_DELAY.as_secs()),
-            "--connection-age=10s".to_owned(),
+            format!("--connection-age={}s", self.connection_age.as_secs()),
             "--log-format=json".to_owned(),
         ];
         let pid = self.plane.supervisor.start(&name(number), &command)?;
@@ -134,7 +141,7 @@ impl<'a> Fleet<'a> {
         let (drained, unlisted, status) = (start.elapsed(), unlisted?, status?);
         if unlisted > start + SHUTDOWN_DELAY {
             // A machine too busy to take the endpoint away in time.
-            self.tally.gone_but_listed(start + SHUTDOWN_DELAY, unlisted);
+            self.tally.gone("drained, and an endpoint still", start + SHUTDOWN_DELAY, unlisted);
         }
         if status != 0 {
             return Err(format!("{} ended its drain with status {status}", name(number)));
@@ -150,20 +157,46 @@ impl<'a> Fleet<'a> {
         Supervisor::signal(self.pid(number), "KILL")?;
         thread::sleep(STILL_LISTED);
         self.unlist(number)?;
-        self.tally.gone_but_listed(start, Instant::now() + HEARD);
+        self.tally.gone("killed, and an endpoint still", start, Instant::now() + HEARD);
         self.plane.supervisor.stop(&name(number))?;
         self.start(number)?;
         self.told(start, &format!("{} killed and started again", name(number)));
         Ok(())
     }
 
+    /// What the loss of a machine does: nothing comes back from its address, not even a refusal.
+    pub(crate) fn lose(&self, number: usize) -> Result<(), String> {
+        let start = Instant::now();
+        self.plane.cut_off(REPLICAS[number])?;
+        thread::sleep(STILL_LISTED);
+        self.unlist(number)?;
+        // Clients have connections to it, each of which costs the next call on it.
+        thread::sleep(FORGOTTEN);
+        Supervisor::signal(self.pid(number), "KILL")?;
+        self.plane.supervisor.stop(&name(number))?;
+        self.plane.connect_again(REPLICAS[number])?;
+        // Elsewhere no other process answers at once under the address of a lost machine. Here a connection that was never used
+        // again learns from its next probe that it is gone.
+        thread::sleep(PROBED);
+        self.tally.gone("cut off", start, Instant::now());
+        self.start(number)?;
+        self.told(start, &format!("machine of {} lost and back", name(number)));
+        Ok(())
+    }
+
+    /// The value of a replica's metric.
+    pub(crate) fn metric(&self, number: usize, name: &str) -> Result<f64, String> {
+        let text = self.plane.http_get(&format!("http://{}:8081/metrics", REPLICAS[number]))?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.ok_or_else(|| format!("no {name}in {text}"))
+    }
+
     /// Waits until every replica knows this many sets.
     pub(crate) fn await_sets(&self, sets: usize) -> Result<(), String> {
-        let wanted = format!("sidecarset_sidecarsets {sets}");
-        for address in REPLICAS {
+        for number in 0..REPLICAS.len() {
             poll::until("the sets to arrive", Duration::from_secs(30), || {
-                let metrics = self.plane.http_get(&format!("http://{address}:8081/metrics"))?;
-                if metrics.lines().any(|line| line == wanted) { Ok(()) } else { Err(metrics) }
+                let known = self.metric(number, "sidecarset_sidecarsets ")?;
+                if known == sets as f64 { Ok(()) } else { Err(format!("{known} sets")) }
             })?;
         }
         Ok(())

@@ -25,8 +25,8 @@ struct Inner {
     good: BTreeMap<Way, Vec<Duration>>,
     lost: Vec<Lost>,
     wrong: Vec<String>,
-    /// When a replica was gone and an endpoint still.
-    gone_but_listed: Vec<(Instant, Instant)>,
+    /// When clients went to a replica that was gone, and why.
+    gone: Vec<(&'static str, Instant, Instant)>,
     /// Creations that were sent again because the API server was away.
     sent_again: u64,
     events: Vec<String>,
@@ -63,9 +63,9 @@ impl Tally {
         self.lock().sent_again += 1;
     }
 
-    /// From a SIGKILL, or the end of a drain, until the replica was no endpoint any more.
-    pub(crate) fn gone_but_listed(&self, from: Instant, to: Instant) {
-        self.lock().gone_but_listed.push((from, to));
+    /// Clients went to a replica that was gone, until they could know that it was.
+    pub(crate) fn gone(&self, why: &'static str, from: Instant, to: Instant) {
+        self.lock().gone.push((why, from, to));
     }
 
     /// A line about what was done to the replicas.
@@ -81,16 +81,20 @@ impl Tally {
     /// Sums it up.
     pub(crate) fn report(&self) -> Report {
         let inner = self.lock();
-        let windows = &inner.gone_but_listed;
-        let (gone, failed): (Vec<&Lost>, Vec<&Lost>) = inner
-            .lost
-            .iter()
-            .partition(|lost| windows.iter().any(|(from, to)| lost.from < *to && lost.to > *from));
+        let mut failed = Vec::new();
+        let mut gone: Vec<_> =
+            inner.gone.iter().map(|(why, from, to)| (*why, *to - *from, Vec::new())).collect();
+        for lost in &inner.lost {
+            let window = inner.gone.iter().position(|(_, from, to)| lost.from < *to && lost.to > *from);
+            match window.and_then(|at| gone.get_mut(at)) {
+                Some((.., of_window)) => of_window.push(lost),
+                None => failed.push(lost),
+            }
+        }
         Report {
             good: inner.good.clone(),
             failed: reasons(&failed),
-            gone: reasons(&gone),
-            windows: windows.iter().map(|(from, to)| *to - *from).collect(),
+            gone: gone.into_iter().map(|(why, length, lost)| (why, length, reasons(&lost))).collect(),
             wrong: inner.wrong.clone(),
             sent_again: inner.sent_again,
             events: inner.events.clone(),
@@ -116,8 +120,7 @@ fn reasons(lost: &[&Lost]) -> BTreeMap<String, usize> {
 pub(crate) struct Report {
     good: BTreeMap<Way, Vec<Duration>>,
     pub(crate) failed: BTreeMap<String, usize>,
-    gone: BTreeMap<String, usize>,
-    windows: Vec<Duration>,
+    gone: Vec<(&'static str, Duration, BTreeMap<String, usize>)>,
     pub(crate) wrong: Vec<String>,
     sent_again: u64,
     events: Vec<String>,
@@ -149,19 +152,24 @@ impl fmt::Display for Report {
             )?;
         }
         writeln!(f, "sent again because the API server was away: {}", self.sent_again)?;
-        let lost: usize = self.gone.values().sum();
-        writeln!(f, "lost while a replica was gone and an endpoint still ({:.1?}): {lost}", self.windows)?;
-        for (reason, times) in &self.gone {
-            writeln!(f, "  {times} x {reason}")?;
+        for (why, length, reasons) in &self.gone {
+            let lost: usize = reasons.values().sum();
+            writeln!(
+                f,
+                "lost in the {length:.1?} in which clients went to a replica that was {why}: {lost}"
+            )?;
+            write_reasons(f, reasons)?;
         }
         writeln!(f, "failed: {}", self.failed.values().sum::<usize>())?;
-        for (reason, times) in &self.failed {
-            writeln!(f, "  {times} x {reason}")?;
-        }
+        write_reasons(f, &self.failed)?;
         writeln!(f, "wrong: {}", self.wrong.len())?;
         for wrong in self.wrong.iter().take(20) {
             writeln!(f, "  {wrong}")?;
         }
         Ok(())
     }
+}
+
+fn write_reasons(f: &mut fmt::Formatter<'_>, reasons: &BTreeMap<String, usize>) -> fmt::Result {
+    reasons.iter().try_for_each(|(reason, times)| writeln!(f, "  {times} x {reason}"))
 }
