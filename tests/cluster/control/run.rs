@@ -243,12 +243,12 @@ pub(super) async fn await_gone(world: &World, scene: &Scene, limit: Duration) {
         for namespace in &scene.namespaces {
             left.extend(world.api.get(&path("Namespace", "", namespace)).await.ok());
         }
-        let kinds = ["SidecarSet", "ControllerRevision"];
-        let objects = world.objects();
-        let owned =
-            |kind: &'static str| objects[kind].values().filter(move |object| scene.owns(kind, object));
-        left.extend(kinds.into_iter().flat_map(owned).cloned());
-        drop(objects);
+        {
+            let objects = world.objects();
+            for kind in ["SidecarSet", "ControllerRevision"] {
+                left.extend(objects[kind].values().filter(|object| scene.owns(kind, object)).cloned());
+            }
+        }
         if left.is_empty() {
             return;
         }
