@@ -68,11 +68,11 @@ impl Leadership {
         self.millis(now) < self.until.load(Ordering::Acquire)
     }
 
-    fn extend(&self, until: Instant) {
+    pub(super) fn extend(&self, until: Instant) {
         self.until.store(self.millis(until), Ordering::Release);
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.until.store(0, Ordering::Release);
     }
 

@@ -30,15 +30,15 @@ impl Controller {
         for _ in 0..NAME_ATTEMPTS {
             let Some(look) = self.lock().look(name, Instant::now()) else { return Outcome::Done };
             let decisions = self.decide(&look, &others, &contested);
-            match self.apply(&look.set, &decisions, conflicts + 1 < POD_ATTEMPTS).await {
-                Ok(None) => return after(&look, &decisions),
-                Ok(Some(write)) if conflicts + 1 < POD_ATTEMPTS => {
+            let in_order = conflicts + 1 < POD_ATTEMPTS;
+            match self.apply(&look.set, &decisions, in_order).await {
+                Ok(changed) if changed.is_empty() => return after(&look, &decisions),
+                Ok(changed) if in_order => {
                     conflicts += 1;
-                    if write.takes_down {
-                        contested.insert(write.pod.uid.clone());
-                    }
+                    let taken_down = changed.iter().filter(|write| write.takes_down);
+                    contested.extend(taken_down.map(|write| write.pod.uid.clone()));
                 }
-                Ok(Some(_)) => return Outcome::Again(CONFLICT_PAUSE),
+                Ok(_) => return Outcome::Again(CONFLICT_PAUSE),
                 Err(ApplyError::NameTaken(taken)) => others.push(*taken),
                 Err(ApplyError::Changed) => return Outcome::Again(CONFLICT_PAUSE),
                 Err(ApplyError::NotLeading(error)) => {

@@ -1,0 +1,228 @@
+use std::sync::OnceLock;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use kube::Client;
+use serde_json::json;
+use sidecarset_core::api::keys;
+use tokio::sync::watch;
+
+use super::*;
+use crate::controller::Settings;
+use crate::controller::leader::{Leadership, NotLeading, Terms};
+use crate::metrics::Metrics;
+
+/// Long enough for any machine: only a test that fails waits for it.
+const LIMIT: Duration = Duration::from_secs(60);
+/// The Pod that something happens to.
+const THIRD: &str = "p002";
+
+/// What an API server has seen of writes of Pods.
+#[derive(Default)]
+struct Seen {
+    begun: Vec<String>,
+    finished: usize,
+    most: usize,
+    reads: usize,
+}
+
+impl Seen {
+    fn under_way(&self) -> usize {
+        self.begun.len() - self.finished
+    }
+}
+
+/// Says that a write can be answered.
+type Due = fn(&Seen) -> bool;
+
+/// What happens to the third Pod.
+#[derive(Clone, Copy, PartialEq)]
+enum Event {
+    /// Its write is answered with this code, at once.
+    Refused(u16),
+    /// The Lease is lost while it is written.
+    LeaseLost,
+}
+
+struct Server {
+    seen: watch::Sender<Seen>,
+    event: Option<Event>,
+    due: Due,
+    leadership: OnceLock<Arc<Leadership>>,
+}
+
+fn pod(name: &str, version: u32) -> Value {
+    let condition = json!({
+        "type": "SidecarSetUpgradable", "status": "True", "reason": "AllSidecarsetUpgradable",
+        "message": "{\"log\":true}",
+    });
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "status": {"conditions": [condition]},
+        "metadata": {
+            "namespace": "shop", "name": name, "uid": name, "resourceVersion": version.to_string(),
+            "labels": {"app": "x"}, "annotations": {keys::INJECTED_LIST: "log"},
+        },
+    })
+}
+
+async fn answer(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
+    let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+    if request.method() != "PATCH" {
+        server.seen.send_modify(|seen| seen.reads += 1);
+        return pod(&name, 3).to_string().into_response();
+    }
+    server.seen.send_modify(|seen| {
+        seen.begun.push(name.clone());
+        seen.most = seen.most.max(seen.under_way());
+    });
+    let event = server.event.filter(|_| name == THIRD);
+    if event == Some(Event::LeaseLost) {
+        server.leadership.get().expect("set before the first call").end();
+    }
+    let refused = match event {
+        Some(Event::Refused(code)) => Some(code),
+        _ => {
+            server.seen.subscribe().wait_for(server.due).await.expect("the sender is here");
+            None
+        }
+    };
+    server.seen.send_modify(|seen| seen.finished += 1);
+    match refused {
+        Some(code) => {
+            let status =
+                json!({"kind": "Status", "status": "Failure", "message": "no", "reason": "no", "code": code});
+            (StatusCode::from_u16(code).expect("a code"), status.to_string()).into_response()
+        }
+        None => pod(&name, 2).to_string().into_response(),
+    }
+}
+
+fn names(pods: usize) -> Vec<String> {
+    (0..pods).map(|number| format!("p{number:03}")).collect()
+}
+
+/// A leader that has decided to upgrade so many Pods of the set `log`.
+struct Stage {
+    controller: Arc<Controller>,
+    server: Arc<Server>,
+    set: SetFacts,
+    writes: Vec<PodWrite>,
+}
+
+impl Stage {
+    fn new(pods: usize, event: Option<Event>, due: Due) -> Self {
+        let server = Server { seen: watch::Sender::default(), event, due, leadership: OnceLock::new() };
+        let server = Arc::new(server);
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&server));
+        let terms = Terms::default();
+        let settings = Settings {
+            namespace: "ours".to_owned(),
+            revision_namespace: "ours".to_owned(),
+            lease: "lease".to_owned(),
+            identity: "me".to_owned(),
+            terms,
+            workers: 1,
+            resync: LIMIT,
+            service: "webhook".to_owned(),
+            webhook_configuration: "sidecarset".to_owned(),
+            terminator: false,
+        };
+        let metrics = Metrics::for_controller("test").controller;
+        let controller = Controller::new(Client::new(router, "default"), settings, metrics);
+        controller.leadership.extend(Instant::now() + LIMIT);
+        let _ = server.leadership.set(Arc::clone(&controller.leadership));
+        let document = json!({
+            "apiVersion": "apps.kruise.io/v1beta1", "kind": "SidecarSet",
+            "metadata": {"name": "log", "uid": "log", "generation": 1, "resourceVersion": "1"},
+            "spec": {"selector": {"matchLabels": {"app": "x"}}},
+        });
+        let mut world = controller.lock();
+        world.apply_set(&document).expect("a set");
+        for name in names(pods) {
+            world.apply_pod(&serde_json::from_value(pod(&name, 1)).expect("a Pod"));
+        }
+        world.look("log", Instant::now()).expect("a set that remembers");
+        drop(world);
+        let write = |name: String| PodWrite {
+            kind: PodWriteKind::Upgrade,
+            patch: json!({"metadata": {"uid": name, "resourceVersion": "1"}}),
+            pod: PodKey { namespace: "shop".to_owned(), uid: name.clone(), name },
+            takes_down: true,
+        };
+        let set = SetFacts::new(&document).expect("a set");
+        Self { controller, server, set, writes: names(pods).into_iter().map(write).collect() }
+    }
+
+    /// Writes; gives the names of the Pods that had changed.
+    async fn write(&self, in_order: bool) -> Result<Vec<&str>, ApplyError> {
+        let write = self.controller.write_pods(&self.set, &self.writes, in_order);
+        let changed = tokio::time::timeout(LIMIT, write).await.expect("every write can be answered")?;
+        Ok(changed.into_iter().map(|write| write.pod.name.as_str()).collect())
+    }
+
+    /// How many Pods are known as the API server has returned them.
+    fn known_as_written(&self) -> usize {
+        self.controller.lock().pods.iter().filter(|pod| &*pod.resource_version == "2").count()
+    }
+}
+
+/// Rule: C-UPD-19.
+#[test]
+fn a_small_decision_is_written_one_after_another() {
+    assert_eq!([0, 1, 9, 15, 16, 32, 127, 128, 20_000].map(at_a_time), [1, 1, 1, 1, 2, 4, 15, 16, 16]);
+}
+
+/// One call for each Pod that says already that it can be upgraded. Rule: C-COND-3, C-RUST-6, C-UPD-19.
+#[tokio::test]
+async fn a_large_decision_is_written_several_pods_at_a_time_and_begun_in_order() {
+    let full = |seen: &Seen| seen.under_way() >= MOST_AT_A_TIME || seen.begun.len() == 200;
+    let stage = Stage::new(200, None, full);
+    assert_eq!(stage.write(true).await.expect("written"), [""; 0]);
+    let seen = stage.server.seen.borrow();
+    assert_eq!((&seen.begun, seen.most, seen.reads), (&names(200), MOST_AT_A_TIME, 0));
+    assert_eq!(stage.known_as_written(), 200);
+}
+
+/// Rule: C-UPD-9, C-UPD-19, C-RUST-7.
+#[tokio::test]
+async fn nothing_begins_after_a_conflict_and_what_has_begun_is_finished() {
+    let after_the_conflict = |seen: &Seen| seen.reads > 0;
+    let stage = Stage::new(32, Some(Event::Refused(409)), after_the_conflict);
+    assert_eq!(stage.write(true).await.expect("written"), [THIRD]);
+    let begun = {
+        let seen = stage.server.seen.borrow();
+        assert_eq!((seen.under_way(), seen.reads), (0, 1));
+        seen.begun.len()
+    };
+    // The others may be answered a moment before the conflict is known.
+    assert!((4..8).contains(&begun), "{begun} have begun");
+    assert_eq!(stage.known_as_written(), begun - 1);
+
+    let stage = Stage::new(32, Some(Event::Refused(409)), after_the_conflict);
+    assert_eq!(stage.write(false).await.expect("written"), [THIRD], "it does not block the others");
+    assert_eq!(stage.known_as_written(), 31);
+}
+
+/// Decision: D-32.
+#[tokio::test]
+async fn a_pod_that_is_refused_does_not_block_the_others() {
+    let stage = Stage::new(32, Some(Event::Refused(403)), |_| true);
+    assert_eq!(stage.write(true).await.expect("written"), [""; 0]);
+    assert_eq!(stage.known_as_written(), 31);
+    let look = stage.controller.lock().look("log", Instant::now()).expect("the set");
+    assert_eq!(look.back_offs.keys().collect::<Vec<_>>(), [THIRD]);
+}
+
+/// Rule: C-CTL-16.
+#[tokio::test]
+async fn nothing_begins_when_the_lease_is_lost() {
+    let stage = Stage::new(32, Some(Event::LeaseLost), |_| true);
+    let error = stage.write(true).await.expect_err("this replica does not lead");
+    assert!(matches!(error, ApplyError::NotLeading(NotLeading)), "{error}");
+    let seen = stage.server.seen.borrow();
+    assert!((3..8).contains(&seen.begun.len()), "{} have begun", seen.begun.len());
+    assert_eq!(seen.under_way(), 0);
+}
