@@ -2,6 +2,7 @@
 //! `rollout` as a person runs them; the test plays the kubelet.
 
 mod kubelet;
+mod many_pods;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -75,8 +76,8 @@ impl<'a> Cluster<'a> {
         Self { plane, shop, _webhook: webhook }
     }
 
-    /// Starts the controller under its rights and waits until it leads.
-    fn start_controller(&self) {
+    /// Starts the controller under its rights, as a program of this name, and waits until it leads. Gives its process.
+    fn start_controller(&self, name: &str) -> u32 {
         let kubeconfig = self.plane.kubeconfig_of(CONTROLLER);
         let command = [
             PROGRAM.to_owned(),
@@ -86,12 +87,13 @@ impl<'a> Cluster<'a> {
             "--probe-listen=127.0.0.1:0".to_owned(),
             "--terminator".to_owned(),
         ];
-        let pid = self.plane.supervisor.start("controller", &command).unwrap();
-        let leads = || match self.plane.supervisor.log("controller") {
+        let pid = self.plane.supervisor.start(name, &command).unwrap();
+        let leads = || match self.plane.supervisor.log(name) {
             log if log.contains("this replica leads") => Ok(()),
             log => Err(log),
         };
-        self.plane.await_ready("controller", pid, leads).unwrap_or_else(|error| panic!("{error}"));
+        self.plane.await_ready(name, pid, leads).unwrap_or_else(|error| panic!("{error}"));
+        pid
     }
 
     /// A command of a person with the administrator's kubeconfig.
@@ -167,7 +169,7 @@ fn a_rollout_is_paused_resumed_undone_and_followed() {
             json!([{"name": "shop", "image": "shop:1"}]),
         )]);
     });
-    cluster.start_controller();
+    cluster.start_controller("controller");
     let shop = &cluster.shop;
     assert_eq!(cluster.told(&["status"]), "no SidecarSets\n");
     assert!(cluster.refused(&["status", "log-agent"]).contains("there is no SidecarSet \"log-agent\""));

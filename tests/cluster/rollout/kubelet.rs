@@ -57,7 +57,8 @@ pub(super) fn end(kubectl: &Kubectl, pod: &str, container: &str) {
     write(kubectl, &json!(pod), &json!({"containerStatuses": statuses}));
 }
 
-fn running(container: &Value, restarts: i64) -> Value {
+/// The status of a container that runs with its image.
+pub(super) fn running(container: &Value, restarts: i64) -> Value {
     let image = &container["image"];
     json!({
         "name": container["name"], "image": image, "imageID": format!("sim://{}", image.as_str().unwrap()),
