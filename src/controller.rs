@@ -12,6 +12,7 @@
 //! Rule: C-CTL-1…21, C-RUST-1…12. Decision: D-35.
 
 mod apply;
+mod calls;
 pub mod events;
 pub mod leader;
 pub mod pods;
@@ -27,8 +28,10 @@ use std::time::{Duration, Instant};
 
 use kube::Client;
 use tokio::sync::watch as channel;
+use tokio::task::JoinSet;
 
 use crate::metrics::{ControllerMetrics, LookResult};
+use calls::Pace;
 use events::EventSink;
 use leader::{Candidate, Leadership, Terms};
 use queue::{Outcome, Queue};
@@ -56,6 +59,10 @@ pub struct Settings {
     pub terms: Terms,
     /// Sets that are worked on at a time. Rule: C-CTL-11.
     pub workers: usize,
+    /// Writes a second in the long run. Rule: C-RUST-10.
+    pub qps: u32,
+    /// Writes at once after a rest. Rule: C-RUST-10.
+    pub burst: u32,
     /// How often everything is listed and looked at again. Rule: C-RUST-5.
     pub resync: Duration,
     /// Name of the webhook's Service, whose health repair depends on.
@@ -64,6 +71,19 @@ pub struct Settings {
     pub webhook_configuration: String,
     /// Whether sidecars of finished Pods are ended. Rule: C-TERM-1.
     pub terminator: bool,
+}
+
+/// Why a controller ended that nobody asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// What it is about to write may be out of date.
+    #[error("the Lease is lost; this process ends and starts anew as a candidate")]
+    LeaseLost,
+    /// Without that part it would look as if it worked.
+    #[error(
+        "a part of the controller ended by itself, most likely by the panic told above; this process ends and starts anew"
+    )]
+    Task,
 }
 
 /// The state that all tasks share.
@@ -78,6 +98,7 @@ pub struct Controller {
     progress: Progress,
     complete: channel::Sender<bool>,
     leadership: Arc<Leadership>,
+    pace: Pace,
     events: EventSink,
     repair: Mutex<RepairView>,
     metrics: ControllerMetrics,
@@ -101,6 +122,7 @@ impl Controller {
         let told_by = Arc::clone(&leadership);
         let events = EventSink::start(client.clone(), &settings.identity, told_by, metrics.clone());
         Arc::new(Self {
+            pace: Pace::new(settings.qps, settings.burst, Instant::now()),
             settings,
             client: ClientBox(client),
             world: Mutex::default(),
@@ -120,56 +142,61 @@ impl Controller {
     ///
     /// # Errors
     ///
-    /// The Lease was lost: the process has to end, because what it is about to write may be out of date.
+    /// The process has to end: see [`Ended`].
     ///
     /// Rule: C-CTL-16.
-    pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) -> Result<(), leader::NotLeading> {
+    pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) -> Result<(), Ended> {
         let mut stop = std::pin::pin!(stop);
-        watch::start(&self, &self.client.0, self.settings.resync);
+        let mut tasks = JoinSet::new();
+        watch::start(&self, &self.client.0, self.settings.resync, &mut tasks);
         let Settings { namespace, lease, identity, terms, .. } = &self.settings;
         let mut candidate = Candidate::new(self.client.0.clone(), namespace, lease, identity, *terms);
         let mut complete = self.complete.subscribe();
         tokio::select! {
             () = &mut stop => return Ok(()),
+            Some(_) = tasks.join_next() => return Err(Ended::Task),
             // The channel lives as long as we do.
             _ = complete.wait_for(|complete| *complete) => {}
         }
         tokio::select! {
             () = &mut stop => return Ok(()),
+            Some(_) = tasks.join_next() => return Err(Ended::Task),
             () = candidate.win(&self.leadership) => {}
         }
         self.metrics.is_leader.set(1);
         tracing::info!(lease, identity, "this replica leads");
-        let tasks = self.start_workers();
-        let lost = tokio::select! {
-            () = &mut stop => false,
-            () = candidate.keep(&self.leadership) => true,
+        self.start_workers(&mut tasks);
+        let ended = tokio::select! {
+            () = &mut stop => Ok(()),
+            () = candidate.keep(&self.leadership) => Err(Ended::LeaseLost),
+            Some(_) = tasks.join_next() => Err(Ended::Task),
         };
         self.metrics.is_leader.set(0);
-        tasks.iter().for_each(tokio::task::JoinHandle::abort);
-        if lost {
-            tracing::error!(lease, "the Lease is lost; this process ends and starts anew as a candidate");
-            return Err(leader::NotLeading);
+        tasks.abort_all();
+        if let Err(error) = &ended {
+            tracing::error!(lease, "{error}");
         }
+        // Does nothing if it is lost.
         candidate.release(&self.leadership).await;
-        Ok(())
+        ended
     }
 
-    fn start_workers(self: &Arc<Self>) -> Vec<tokio::task::JoinHandle<()>> {
-        let mut tasks = Vec::new();
+    fn start_workers(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
+        self.lock().begin_work();
         for _ in 0..self.settings.workers {
             let controller = Arc::clone(self);
-            tasks.push(tokio::spawn(async move { controller.work().await }));
+            tasks.spawn(async move { controller.work().await });
         }
         let controller = Arc::clone(self);
-        tasks.push(tokio::spawn(async move { controller.look_regularly().await }));
+        tasks.spawn(async move { controller.look_regularly().await });
         let controller = Arc::clone(self);
-        tasks.push(tokio::spawn(async move { controller.watch_webhook().await }));
+        tasks.spawn(async move { controller.prune_regularly().await });
+        let controller = Arc::clone(self);
+        tasks.spawn(async move { controller.watch_webhook().await });
         if self.settings.terminator {
             let controller = Arc::clone(self);
-            tasks.push(tokio::spawn(async move { controller.end_sidecars().await }));
+            tasks.spawn(async move { controller.end_sidecars().await });
         }
-        tasks
     }
 
     async fn work(&self) {
@@ -201,13 +228,21 @@ impl Controller {
                     world.names().map(|name| (Arc::clone(name), Duration::ZERO)).collect()
                 }),
             }
+            let (waiting, working) = self.queue.depth();
+            self.metrics.queue(waiting, working);
+            self.metrics.pods.set(i64::try_from(self.lock().pods.len()).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Takes sets that are gone out of the conditions of Pods. Rule: C-BUG-10.
+    async fn prune_regularly(&self) {
+        let mut ticks = tokio::time::interval(MISSED_EVERY);
+        loop {
+            ticks.tick().await;
             let pruning = self.lock().take_pruning();
             if let Some((pods, known)) = pruning {
                 self.prune(&pods, &known).await;
             }
-            let (waiting, working) = self.queue.depth();
-            self.metrics.queue(waiting, working);
-            self.metrics.pods.set(i64::try_from(self.lock().pods.len()).unwrap_or(i64::MAX));
         }
     }
 

@@ -56,7 +56,7 @@ async fn work(args: ControllerArgs, metrics: Arc<Metrics>) -> Result<ExitCode, S
     if args.kubeconfig.is_none() && !client::in_a_pod() {
         return Err("this is no Pod, so name a cluster with --kubeconfig".to_owned());
     }
-    let client = client::connect(args.kubeconfig.as_deref(), "controller");
+    let client = client::connect_without_retries(args.kubeconfig.as_deref(), "controller");
     let client = client.await.map_err(|error| error.to_string())?;
     let (probe_listener, address) = bind("--probe-listen", args.probe_listen).await?;
     let controller = Controller::new(client, settings(args), metrics.controller.clone());
@@ -106,6 +106,8 @@ fn settings(args: ControllerArgs) -> Settings {
         lease,
         terms,
         workers: usize::from(workers),
+        qps: 200,
+        burst: 400,
         resync,
         service,
         webhook_configuration,

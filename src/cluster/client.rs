@@ -50,11 +50,29 @@ pub fn in_a_pod() -> bool {
 ///
 /// The settings are not there, or cannot be used.
 pub async fn connect(kubeconfig: Option<&Path>, component: &str) -> Result<Client, ConnectError> {
-    let config = match kubeconfig {
-        Some(path) => from_file(path, None).await?,
-        None => Config::incluster()?,
-    };
+    client(config(kubeconfig).await?, component)
+}
+
+/// The same for a caller that decides anew after a failure: it hears of each answer at once. Other clients ask an API server that is too
+/// busy again for minutes, also about what is not wanted any more.
+///
+/// # Errors
+///
+/// The settings are not there, or cannot be used.
+pub async fn connect_without_retries(
+    kubeconfig: Option<&Path>,
+    component: &str,
+) -> Result<Client, ConnectError> {
+    let mut config = config(kubeconfig).await?;
+    config.default_retry = false;
     client(config, component)
+}
+
+async fn config(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {
+    match kubeconfig {
+        Some(path) => from_file(path, None).await,
+        None => Ok(Config::incluster()?),
+    }
 }
 
 /// A client for a person: from `kubeconfig`, else from where kubectl looks (the files of `KUBECONFIG`, `~/.kube/config`), else from

@@ -5,9 +5,13 @@
 
 mod pods;
 
+use std::time::Instant;
+
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::Value;
 use sidecarset_core::control::revisions::{RevisionFacts, RevisionWrite};
+use sidecarset_core::control::rollout::BackOff;
 use sidecarset_core::control::set::SetFacts;
 use sidecarset_core::control::{Decisions, Event, PodWrite};
 
@@ -26,9 +30,12 @@ pub(super) enum ApplyError {
     /// The name of a new revision is taken by this one.
     #[error("the name of the revision is taken")]
     NameTaken(Box<RevisionFacts>),
-    /// Something that the decision was made of has changed.
+    /// Something that the decision was made of has changed, and a write met that.
     #[error("the object has changed")]
     Changed,
+    /// The set was changed or deleted since the decision.
+    #[error("the SidecarSet has changed")]
+    Outdated,
     /// This process must not write.
     #[error(transparent)]
     NotLeading(#[from] NotLeading),
@@ -71,12 +78,12 @@ impl Controller {
         decisions: &'d Decisions,
         in_order: bool,
     ) -> Result<Vec<&'d PodWrite>, ApplyError> {
-        let Decisions { revisions, status, pods, evictions, events, failures: _, read_live, look_again: _ } =
+        let Decisions { revisions, status, pods, evictions, events, failures, read_live, look_again: _ } =
             decisions;
         for write in &revisions.writes {
             self.write_revision(write).await?;
         }
-        if let Some(too_long) = &revisions.too_long {
+        if let Some(too_long) = revisions.too_long.as_ref().filter(|_| !revisions.writes.is_empty()) {
             tracing::warn!(
                 sidecarset.name = set.name,
                 reason = too_long,
@@ -84,25 +91,20 @@ impl Controller {
             );
         }
         if let Some(status) = status {
-            self.leadership.check()?;
-            let sets = objects::sidecar_sets(self.client.0.clone());
-            let written = sets.patch_status(&set.name, &parameters(), &Patch::Merge(status)).await;
-            self.metrics.written(WriteKind::Status, written.is_ok());
-            let written = written.map_err(call("status"))?;
-            let document = serde_json::to_value(&written).unwrap_or_default();
-            if let Err(reason) = self.lock().apply_set(&document) {
-                tracing::warn!(
-                    sidecarset.name = set.name,
-                    reason,
-                    "the SidecarSet that was written cannot be read back"
-                );
-            }
+            self.write_status(set, status).await?;
         }
         for event in events {
             self.tell(set, event);
         }
+        for failure in failures.iter().filter(|failure| failure.is_new) {
+            let back_off = BackOff { may_be_written: false, error: failure.error.clone() };
+            self.lock().back_off(&set.name, &failure.pod.uid, back_off, Instant::now());
+        }
         for key in read_live {
-            self.read_live(key).await?;
+            if let Err(error) = self.read_live(key).await {
+                let back_off = BackOff { may_be_written: false, error: error.to_string() };
+                self.lock().back_off(&set.name, &key.uid, back_off, Instant::now());
+            }
         }
         let mut changed = Vec::new();
         // No upgrade begins while marks are under way (C-COND-5).
@@ -118,17 +120,33 @@ impl Controller {
         Ok(changed)
     }
 
+    /// Rule: C-STAT-12, C-RUST-7, C-RUST-8.
+    async fn write_status(&self, set: &SetFacts, status: &Value) -> Result<(), ApplyError> {
+        let sets = objects::sidecar_sets(self.client.0.clone());
+        let written = self.write(sets.patch_status(&set.name, &parameters(), &Patch::Merge(status))).await;
+        self.metrics.written(WriteKind::Status, written.is_ok());
+        let written = written.map_err(call("status"))?;
+        let document = serde_json::to_value(&written).unwrap_or_default();
+        if let Err(reason) = self.lock().apply_set(&document) {
+            tracing::warn!(
+                sidecarset.name = set.name,
+                reason,
+                "the SidecarSet that was written cannot be read back"
+            );
+        }
+        Ok(())
+    }
+
     /// Rule: C-REV-13, C-REV-14, C-REV-20.
     async fn write_revision(&self, write: &RevisionWrite) -> Result<(), ApplyError> {
-        self.leadership.check()?;
         let namespace = &self.settings.revision_namespace;
         let resource = objects::revision_resource();
         let api = Api::<RawObject>::namespaced_with(self.client.0.clone(), namespace, &resource);
         let written = match write {
-            RevisionWrite::Create { name, body } => match self.create_revision(body).await {
+            RevisionWrite::Create { name, body } => match self.write(self.create_revision(body)).await {
                 Ok(created) => created,
                 Err(error) if code(&error) == Some(409) => {
-                    let taken = api.get(name).await.map_err(call("revision"))?;
+                    let taken = self.read(api.get(name)).await.map_err(call("revision"))?;
                     let taken = RevisionFacts::from_json(taken.text()).map_err(|error| ApplyError::Call {
                         what: "revision",
                         error: kube::Error::SerdeError(error),
@@ -139,10 +157,13 @@ impl Controller {
                 Err(error) => return Err(call("revision")(error)),
             },
             RevisionWrite::Patch { name, patch } => {
-                api.patch(name, &parameters(), &Patch::Merge(patch)).await.map_err(call("revision"))?
+                let patched = self.write(api.patch(name, &parameters(), &Patch::Merge(patch))).await;
+                patched.map_err(call("revision"))?
             }
-            RevisionWrite::Delete { name } => {
-                match api.delete(name, &DeleteParams::default()).await {
+            RevisionWrite::Delete { name, resource_version } => {
+                let seen = Preconditions { uid: None, resource_version: Some(resource_version.clone()) };
+                let parameters = DeleteParams { preconditions: Some(seen), ..DeleteParams::default() };
+                match self.write(api.delete(name, &parameters)).await {
                     Ok(_) => {}
                     Err(error) if code(&error) == Some(404) => {}
                     // It only trims: the next look tries again.

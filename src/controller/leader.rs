@@ -4,7 +4,7 @@
 //! Rule: C-CTL-16. Decision: D-35.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -34,11 +34,15 @@ impl Default for Terms {
 }
 
 /// Until when this process may write. A process that was stopped and goes on finds its time over at its next write.
+///
+/// Told by both clocks: the steady one stands still while the machine is suspended, the other one may be set.
 #[derive(Debug)]
 pub struct Leadership {
     epoch: Instant,
     /// Milliseconds after `epoch`; 0 means that we do not lead.
     until: AtomicU64,
+    /// Milliseconds since 1970.
+    until_unix: AtomicU64,
 }
 
 /// This process does not lead any more, or not yet: it must not write.
@@ -48,7 +52,7 @@ pub struct NotLeading;
 
 impl Default for Leadership {
     fn default() -> Self {
-        Self { epoch: Instant::now(), until: AtomicU64::new(0) }
+        Self { epoch: Instant::now(), until: AtomicU64::new(0), until_unix: AtomicU64::new(0) }
     }
 }
 
@@ -59,16 +63,31 @@ impl Leadership {
     ///
     /// The Lease was not renewed in time.
     pub fn check(&self) -> Result<(), NotLeading> {
-        self.holds_at(Instant::now()).then_some(()).ok_or(NotLeading)
+        self.until().map(drop)
     }
 
-    /// Whether this process may write at `now`.
-    #[must_use]
-    pub fn holds_at(&self, now: Instant) -> bool {
+    /// The moment after which nothing more may be written, unless the Lease is renewed before.
+    ///
+    /// # Errors
+    ///
+    /// It has passed.
+    pub fn until(&self) -> Result<Instant, NotLeading> {
+        let holds = self.holds_at(Instant::now(), unix_millis());
+        holds
+            .then(|| self.epoch + Duration::from_millis(self.until.load(Ordering::Acquire)))
+            .ok_or(NotLeading)
+    }
+
+    /// Whether this process may write when the clocks say so.
+    fn holds_at(&self, now: Instant, unix: u64) -> bool {
         self.millis(now) < self.until.load(Ordering::Acquire)
+            && unix < self.until_unix.load(Ordering::Acquire)
     }
 
     pub(super) fn extend(&self, until: Instant) {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        self.until_unix.store(unix_millis().saturating_add(left), Ordering::Release);
         self.until.store(self.millis(until), Ordering::Release);
     }
 
@@ -79,6 +98,11 @@ impl Leadership {
     fn millis(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What is known about the Lease from looking at it again and again.
@@ -194,9 +218,9 @@ impl Candidate {
         let started = Instant::now();
         // A call that hangs must not keep us from noticing that our time is over.
         let limit = self.terms.renew_deadline / 2;
-        let written = match tokio::time::timeout(limit, self.write(started)).await {
+        let written = match tokio::time::timeout(limit, self.write()).await {
             Ok(written) => written?,
-            Err(_elapsed) => return Ok(leadership.holds_at(Instant::now())),
+            Err(_elapsed) => return Ok(leadership.check().is_ok()),
         };
         if written {
             // From before the call: when the others started to wait is not known, but not earlier than this.
@@ -205,7 +229,7 @@ impl Candidate {
         Ok(written)
     }
 
-    async fn write(&mut self, now: Instant) -> Result<bool, kube::Error> {
+    async fn write(&mut self) -> Result<bool, kube::Error> {
         let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
             let spec = taken(&LeaseSpec::default(), &self.me, self.terms.lease, Timestamp::now());
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
@@ -213,7 +237,8 @@ impl Candidate {
             return unless_conflict(self.leases.create(&PostParams::default(), &lease).await);
         };
         let spec = lease.spec.take().unwrap_or_default();
-        if !self.observed.may_take(&spec, &self.me, now) {
+        // The time of others begins when we have seen their Lease, not when we asked for it.
+        if !self.observed.may_take(&spec, &self.me, Instant::now()) {
             return Ok(false);
         }
         lease.spec = Some(taken(&spec, &self.me, self.terms.lease, Timestamp::now()));
@@ -275,14 +300,16 @@ mod tests {
     fn leadership_ends_by_itself() {
         let leadership = Leadership::default();
         assert_eq!(leadership.check(), Err(NotLeading));
-        let now = Instant::now();
+        let (now, unix) = (Instant::now(), unix_millis());
         leadership.extend(now + Duration::from_secs(10));
-        assert!(leadership.holds_at(now + Duration::from_secs(9)));
+        assert!(leadership.holds_at(now + Duration::from_secs(9), unix + 9_000));
         assert!(
-            !leadership.holds_at(now + Duration::from_secs(10)),
+            !leadership.holds_at(now + Duration::from_secs(10), unix),
             "a process that slept that long must not write"
         );
+        assert!(!leadership.holds_at(now, unix + 11_000), "nor one on a machine that was suspended");
+        assert!(leadership.until().is_ok());
         leadership.end();
-        assert!(!leadership.holds_at(now));
+        assert!(!leadership.holds_at(now, unix));
     }
 }

@@ -40,7 +40,9 @@ impl Controller {
                 }
                 Ok(_) => return Outcome::Again(CONFLICT_PAUSE),
                 Err(ApplyError::NameTaken(taken)) => others.push(*taken),
-                Err(ApplyError::Changed) => return Outcome::Again(CONFLICT_PAUSE),
+                Err(ApplyError::Outdated) => return Outcome::Again(Duration::ZERO),
+                // The watch shows the change, mostly at once.
+                Err(ApplyError::Changed) => return Outcome::Failed,
                 Err(ApplyError::NotLeading(error)) => {
                     tracing::warn!(sidecarset.name = &**name, %error, "nothing more is written");
                     return Outcome::Failed;

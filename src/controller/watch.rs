@@ -23,6 +23,7 @@ use serde::{Deserialize, Deserializer};
 use sidecarset_core::api::keys;
 use sidecarset_core::control::PodObject;
 use sidecarset_core::control::revisions::RevisionFacts;
+use tokio::task::JoinSet;
 
 use super::Controller;
 use super::world::{Due, World};
@@ -126,28 +127,36 @@ impl<K> From<Event<K>> for Happening<K> {
 }
 
 /// Starts all watches on the current runtime.
-pub(super) fn start(controller: &Arc<Controller>, client: &Client, resync: Duration) {
+pub(super) fn start(
+    controller: &Arc<Controller>,
+    client: &Client,
+    resync: Duration,
+    tasks: &mut JoinSet<()>,
+) {
+    let it = || Arc::clone(controller);
     let pods = Api::<WatchedPod>::all(client.clone());
-    let endings = Arc::clone(controller);
-    follow(controller, "Pod", pods, "", resync, move |world, happening, _| pod(world, happening, &endings));
+    let endings = it();
+    let take_pod =
+        move |world: &mut World, happening, _: &mut BTreeSet<String>| pod(world, happening, &endings);
+    tasks.spawn(follow(it(), "Pod", pods, "", resync, take_pod));
     let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
-    follow(controller, "Namespace", namespaces, "", resync, namespace);
+    tasks.spawn(follow(it(), "Namespace", namespaces, "", resync, namespace));
     let sets = Api::<RawObject>::all_with(client.clone(), &objects::sidecar_set_resource());
-    follow(controller, "SidecarSet", sets, "", resync, set);
+    tasks.spawn(follow(it(), "SidecarSet", sets, "", resync, set));
     let namespace = &controller.settings.revision_namespace;
     let revisions =
         Api::<RawObject>::namespaced_with(client.clone(), namespace, &objects::revision_resource());
-    follow(controller, "ControllerRevision", revisions, keys::REVISION_SET_NAME, resync, revision);
+    tasks.spawn(follow(it(), "ControllerRevision", revisions, keys::REVISION_SET_NAME, resync, revision));
 }
 
-/// Follows one kind for as long as the runtime lives. `listed` are the names that a list had so far.
-fn follow<K>(
-    controller: &Arc<Controller>,
+/// Follows one kind for ever. `listed` are the names that a list had so far.
+async fn follow<K>(
+    controller: Arc<Controller>,
     kind: &'static str,
     api: Api<K>,
     label: &str,
     resync: Duration,
-    mut take: impl FnMut(&mut World, Happening<K>, &mut BTreeSet<String>) -> Vec<Due> + Send + 'static,
+    mut take: impl FnMut(&mut World, Happening<K>, &mut BTreeSet<String>) -> Vec<Due>,
 ) where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
@@ -155,41 +164,40 @@ fn follow<K>(
     if !label.is_empty() {
         config = config.labels(label);
     }
-    let controller = Arc::clone(controller);
-    tokio::spawn(async move {
-        let (mut listed, mut is_first, mut failed) = (BTreeSet::new(), true, false);
+    let (mut listed, mut is_first, mut failed) = (BTreeSet::new(), true, false);
+    loop {
+        let mut events = pin!(watch(api.clone(), config.clone()).default_backoff());
+        let mut ends = pin!(tokio::time::sleep(resync));
+        let mut is_listing = true;
         loop {
-            let mut events = pin!(watch(api.clone(), config.clone()).default_backoff());
-            let ends = tokio::time::sleep(resync);
-            let mut ends = pin!(ends);
-            loop {
-                let event = tokio::select! {
-                    event = events.next() => event,
-                    () = &mut ends => break,
-                };
-                match event {
-                    None => break,
-                    Some(Ok(event)) => {
-                        if std::mem::take(&mut failed) {
-                            tracing::info!(kind, "the API server answers again");
-                        }
-                        let complete = matches!(event, Event::InitDone);
-                        controller.with_world(|world| take(world, event.into(), &mut listed));
-                        if complete && std::mem::take(&mut is_first) {
-                            controller.progress.0.fetch_add(1, Ordering::AcqRel);
-                            controller.note_progress();
-                        }
+            let event = tokio::select! {
+                event = events.next() => event,
+                // A list that takes longer than that is not begun again: it would never be complete.
+                () = &mut ends, if !is_listing => break,
+            };
+            match event {
+                None => break,
+                Some(Ok(event)) => {
+                    if std::mem::take(&mut failed) {
+                        tracing::info!(kind, "the API server answers again");
                     }
-                    Some(Err(error)) => {
-                        if !std::mem::replace(&mut failed, true) {
-                            let problem = causes::told(&error);
-                            tracing::error!(kind, %problem, "the API server cannot be watched; it is tried again");
-                        }
+                    let is_complete = matches!(event, Event::InitDone);
+                    is_listing = !is_complete && (is_listing || matches!(event, Event::Init));
+                    controller.with_world(|world| take(world, event.into(), &mut listed));
+                    if is_complete && std::mem::take(&mut is_first) {
+                        controller.progress.0.fetch_add(1, Ordering::AcqRel);
+                        controller.note_progress();
+                    }
+                }
+                Some(Err(error)) => {
+                    if !std::mem::replace(&mut failed, true) {
+                        let problem = causes::told(&error);
+                        tracing::error!(kind, %problem, "the API server cannot be watched; it is tried again");
                     }
                 }
             }
         }
-    });
+    }
 }
 
 fn pod(world: &mut World, happening: Happening<WatchedPod>, controller: &Controller) -> Vec<Due> {

@@ -56,6 +56,8 @@ pub struct World {
     memories: FxHashMap<Arc<str>, Memory>,
     /// A set went, so conditions of Pods may speak of one that is not there.
     is_pruning_due: bool,
+    /// This replica leads, so somebody works off what is kept for that.
+    is_worked_on: bool,
     /// Pods which came or went that some set may select without having been injected into them.
     strangers: Vec<Arc<PodFacts>>,
 }
@@ -104,6 +106,26 @@ impl World {
             canaries: self.canaries.get(name).cloned().unwrap_or_default(),
             set,
         })
+    }
+
+    /// From now on [`take_missed`](Self::take_missed) is called. Of what was before, every set is looked at once anyway.
+    pub fn begin_work(&mut self) {
+        self.is_worked_on = true;
+    }
+
+    /// Whether a set is still as a decision saw it, but for its status: nothing more is written for one that was changed or deleted
+    /// meanwhile.
+    #[must_use]
+    pub fn is_current(&self, set: &SetFacts) -> bool {
+        let now = self.sets.get(&*set.name);
+        now.is_some_and(|now| now.uid == set.uid && now.generation == set.generation)
+    }
+
+    /// Whether a Pod is still as a decision saw it.
+    #[must_use]
+    pub fn is_unchanged(&self, key: &PodKey, resource_version: &str) -> bool {
+        let pod = self.pods.get((&key.namespace, &key.name));
+        pod.is_some_and(|pod| *pod.uid == *key.uid && *pod.resource_version == *resource_version)
     }
 
     /// All sets.
@@ -219,7 +241,7 @@ impl World {
         // A Pod that changes its labels, or ends, is as good as one that comes or goes.
         let is_other =
             |old: &PodFacts, new: &PodFacts| old.labels != new.labels || old.is_active() != new.is_active();
-        if old.zip(new).is_none_or(|(old, new)| is_other(old, new)) {
+        if self.is_worked_on && old.zip(new).is_none_or(|(old, new)| is_other(old, new)) {
             self.strangers.extend(change.old.iter().chain(&change.new).cloned());
         }
         for name in trigger::sets_of(old, new) {

@@ -94,6 +94,8 @@ pub struct Observed<'a> {
 pub enum PodWriteKind {
     /// Its condition says that it cannot take the change in place; goes to `/status` (C-COND-5).
     MarkNotUpgradable,
+    /// Its condition lacks an upgrade that has happened: the write after it was lost. Goes to `/status` (C-UPD-20).
+    MarkUpgradable,
     /// Its old containers of hot pairs are emptied. Then: event, expectation.
     Reset,
     /// It gets the new images. Then: condition by [`condition::set_upgradable`] on the Pod that the API server returned,
@@ -105,7 +107,7 @@ impl PodWriteKind {
     /// The subresource that is patched.
     #[must_use]
     pub fn subresource(self) -> Option<&'static str> {
-        (self == Self::MarkNotUpgradable).then_some("status")
+        matches!(self, Self::MarkNotUpgradable | Self::MarkUpgradable).then_some("status")
     }
 }
 
@@ -211,6 +213,9 @@ pub fn decide(observed: &Observed<'_>) -> Decisions {
             format!("{} Pods lack the sidecars: {}", missed.pods.len(), status::names(&missed.pods));
         decisions.warn("PodsMissedInjection", message);
     }
+    if !matches!(step, Step::Wait(_)) {
+        decisions.add_lost_marks(observed, &views);
+    }
     match step {
         Step::Nothing => {}
         Step::Wait(Unmet { overdue, .. }) => {
@@ -257,13 +262,39 @@ impl Decisions {
         self.events.push(Event { about: About::Set, is_warning: true, reason, message });
     }
 
+    /// The condition of Pods that were upgraded by a process which ended before it could write that.
+    ///
+    /// Rules: C-UPD-20, C-RUST-6.
+    fn add_lost_marks(&mut self, observed: &Observed<'_>, views: &[PodView<'_>]) {
+        let Observed { set, known_sets, back_offs, now, .. } = *observed;
+        let lost = views.iter().filter(|view| {
+            view.is_updated
+                && view.before.is_ours()
+                && !back_offs.contains_key(&*view.pod.uid)
+                && condition::lacks_upgrade(view.pod, &set.name)
+        });
+        for PodView { pod, .. } in lost {
+            if let Ok(Some(patch)) = condition::set_upgradable(pod, &set.name, true, known_sets, now.unix) {
+                self.pods.push(PodWrite {
+                    kind: PodWriteKind::MarkUpgradable,
+                    pod: (*pod).into(),
+                    patch,
+                    takes_down: false,
+                });
+            }
+        }
+    }
+
     /// Marks, upgrades, failures and the event about Pods that cannot be upgraded.
     ///
     /// Rules: C-COND-5, C-EVT-1, C-BUG-22, C-BUG-37. Decision: D-32.
     fn add_round(&mut self, observed: &Observed<'_>, views: &[PodView<'_>], round: Round<'_>) {
-        let Observed { set, known_sets, now, .. } = *observed;
+        let Observed { set, known_sets, back_offs, now, .. } = *observed;
         let Round { chosen, not_upgradable, mut failures, read_live, .. } = round;
-        for pod in not_upgradable.iter().filter(|pod| !condition::is_marked(pod, &set.name, known_sets)) {
+        let is_due = |pod: &&&PodFacts| {
+            !condition::is_marked(pod, &set.name, known_sets) && !back_offs.contains_key(&*pod.uid)
+        };
+        for pod in not_upgradable.iter().filter(is_due) {
             match condition::set_upgradable(pod, &set.name, false, known_sets, now.unix) {
                 Ok(None) => {}
                 Ok(Some(patch)) => self.pods.push(PodWrite {
@@ -273,8 +304,7 @@ impl Decisions {
                     takes_down: false,
                 }),
                 Err(error) => {
-                    let is_new = !observed.back_offs.contains_key(&*pod.uid);
-                    failures.push(Failure { pod: (*pod).into(), error: error.to_string(), is_new });
+                    failures.push(Failure { pod: (*pod).into(), error: error.to_string(), is_new: true });
                 }
             }
         }

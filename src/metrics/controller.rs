@@ -64,6 +64,8 @@ label! {
     pub PodWriteLabel {
         /// Its condition says that it cannot take the change.
         MarkNotUpgradable => "mark_not_upgradable",
+        /// Its condition lacked an upgrade that has happened.
+        MarkUpgradable => "mark_upgradable",
         /// Old containers of hot pairs are emptied.
         Reset => "reset",
         /// New images.

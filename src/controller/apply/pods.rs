@@ -19,6 +19,7 @@ use sidecarset_core::control::set::SetFacts;
 use sidecarset_core::control::{About, Event, PodWrite, PodWriteKind, condition, reset_event};
 
 use super::{ApplyError, code, parameters};
+use crate::controller::calls::asked_pause;
 use crate::controller::watch::WatchedPod;
 use crate::controller::{Controller, DEBOUNCE};
 use crate::metrics::{PodWriteLabel, PodWriteResult, WriteKind};
@@ -38,6 +39,7 @@ const PODS_FOR_EACH: usize = 8;
 fn at_a_time(pods: usize) -> usize {
     (pods / PODS_FOR_EACH).clamp(1, MOST_AT_A_TIME)
 }
+
 impl Controller {
     /// Writes Pods; each begins after those before it. Gives those that had changed meanwhile. With `in_order` none begins any
     /// more as soon as there is one: the decision has counted all that are under way by then, and those behind them are decided
@@ -75,7 +77,11 @@ impl Controller {
     /// Rule: C-UPD-19…22, C-HOTC-9, C-COND-4. Decision: D-32.
     async fn write_pod(&self, set: &SetFacts, write: &PodWrite) -> Result<bool, ApplyError> {
         self.leadership.check()?;
-        let PodWrite { kind, pod: key, patch, takes_down } = write;
+        // Whoever pauses or takes back a rollout, or deletes the set, does not wait for all Pods of a decision.
+        if !self.lock().is_current(set) {
+            return Err(ApplyError::Outdated);
+        }
+        let PodWrite { kind, pod: key, patch, .. } = write;
         let result = self.patch_pod(key, kind.subresource(), patch).await;
         self.metrics.pod_written(label(*kind), result_of(&result));
         match result {
@@ -90,18 +96,53 @@ impl Controller {
                     self.queue.add(&name, delay.max(DEBOUNCE));
                 }
                 match kind {
-                    PodWriteKind::MarkNotUpgradable => {}
+                    PodWriteKind::MarkNotUpgradable | PodWriteKind::MarkUpgradable => {}
                     PodWriteKind::Reset => self.tell(set, &reset_event(&set.name, key.clone(), Ok(()))),
                     PodWriteKind::Upgrade => self.mark_upgradable(set, key).await?,
                 }
             }
-            // It changed, or is another one now: the next look decides about it as it is.
-            Err(error) if code(&error) == Some(409) => {
-                self.read_live(key).await?;
-                return Ok(true);
+            Err(error) => {
+                // What was given up with the Lease is no failure of the Pod.
+                self.leadership.check()?;
+                if asked_pause(&error).is_some() {
+                    return Err(ApplyError::Call { what: "Pod", error });
+                }
+                return self.pod_refused(set, write, &error).await;
             }
-            Err(error) => self.pod_failed(set, key, *kind, *takes_down, &error),
         }
+        Ok(false)
+    }
+
+    /// A write of a Pod did not succeed. Gives whether that is because the Pod had changed.
+    async fn pod_refused(
+        &self,
+        set: &SetFacts,
+        write: &PodWrite,
+        error: &kube::Error,
+    ) -> Result<bool, ApplyError> {
+        let PodWrite { pod: key, patch, takes_down, .. } = write;
+        let seen = patch["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        let may_be_written = match code(error) {
+            Some(404) => {
+                self.with_world(|world| world.remove_pod(&key.namespace, &key.name, &key.uid));
+                return Ok(false);
+            }
+            Some(409) => {
+                self.read_live(key).await?;
+                // Else it is another one now, and the next look decides about it as it is. A webhook may refuse with this code too.
+                if !self.lock().is_unchanged(key, seen) {
+                    return Ok(true);
+                }
+                false
+            }
+            // The call is over. An API server that gave up waiting does not know whether the write is, nor do we without an answer.
+            Some(500..=503 | 505..) => {
+                self.read_live(key).await.is_err() || !self.lock().is_unchanged(key, seen)
+            }
+            None | Some(504) => true,
+            Some(_) => false,
+        };
+        self.pod_failed(set, write, *takes_down && may_be_written, error);
         Ok(false)
     }
 
@@ -114,8 +155,8 @@ impl Controller {
         let pods = Api::<WatchedPod>::namespaced(self.client.0.clone(), &key.namespace);
         let patch = Patch::Strategic(patch);
         match subresource {
-            None => pods.patch(&key.name, &parameters(), &patch).await,
-            Some(_) => pods.patch_status(&key.name, &parameters(), &patch).await,
+            None => self.write(pods.patch(&key.name, &parameters(), &patch)).await,
+            Some(_) => self.write(pods.patch_status(&key.name, &parameters(), &patch)).await,
         }
     }
 
@@ -169,25 +210,18 @@ impl Controller {
             match written {
                 Ok(written) => self.with_world(|world| world.apply_pod(written.object())),
                 // Most likely the kubelet was faster.
-                Err(_) => self.lock().prune_conditions(),
+                Err(error) if matches!(code(&error), Some(404 | 409)) => self.lock().prune_conditions(),
+                Err(error) => {
+                    let (namespace, name) = pod.key();
+                    tracing::warn!(pod.namespace = namespace, pod.name = name, %error, "the condition of a Pod cannot be written");
+                }
             }
         }
     }
 
-    /// Decision: D-30, D-32.
-    fn pod_failed(
-        &self,
-        set: &SetFacts,
-        key: &PodKey,
-        kind: PodWriteKind,
-        takes_down: bool,
-        error: &kube::Error,
-    ) {
-        if code(error) == Some(404) {
-            return self.with_world(|world| world.remove_pod(&key.namespace, &key.name, &key.uid));
-        }
-        // Without an answer the write may have happened.
-        let may_be_written = takes_down && code(error).is_none_or(|code| code >= 500);
+    /// Leaves the Pod alone for a while, and tells why. Decision: D-32.
+    fn pod_failed(&self, set: &SetFacts, write: &PodWrite, may_be_written: bool, error: &kube::Error) {
+        let PodWrite { kind, pod: key, .. } = write;
         let told = error.to_string();
         tracing::warn!(
             sidecarset.name = set.name,
@@ -202,12 +236,14 @@ impl Controller {
         if is_new {
             let event = match kind {
                 PodWriteKind::Reset => reset_event(&set.name, key.clone(), Err(&told)),
-                PodWriteKind::MarkNotUpgradable | PodWriteKind::Upgrade => Event {
-                    about: About::Pod(key.clone()),
-                    is_warning: true,
-                    reason: "SidecarUpgradeFailed",
-                    message: format!("SidecarSet \"{}\" cannot upgrade this Pod: {told}", set.name),
-                },
+                PodWriteKind::MarkNotUpgradable | PodWriteKind::MarkUpgradable | PodWriteKind::Upgrade => {
+                    Event {
+                        about: About::Pod(key.clone()),
+                        is_warning: true,
+                        reason: "SidecarUpgradeFailed",
+                        message: format!("SidecarSet \"{}\" cannot upgrade this Pod: {told}", set.name),
+                    }
+                }
             };
             self.tell(set, &event);
         }
@@ -216,7 +252,7 @@ impl Controller {
     /// Reads a Pod from the API server instead of waiting for the watch. Decision: D-30.
     pub(in crate::controller) async fn read_live(&self, key: &PodKey) -> Result<(), ApplyError> {
         let pods = Api::<WatchedPod>::namespaced(self.client.0.clone(), &key.namespace);
-        match pods.get_opt(&key.name).await {
+        match self.read(pods.get_opt(&key.name)).await {
             Ok(Some(pod)) => self.with_world(|world| world.apply_pod(pod.object())),
             Ok(None) => self.with_world(|world| world.remove_pod(&key.namespace, &key.name, &key.uid)),
             Err(error) => return Err(ApplyError::Call { what: "Pod", error }),
@@ -235,7 +271,7 @@ impl Controller {
             Some(DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() });
         let parameters = EvictParams { delete_options, ..EvictParams::default() };
         let pods = Api::<Pod>::namespaced(self.client.0.clone(), &key.namespace);
-        let result = pods.evict(&key.name, &parameters).await;
+        let result = self.write(pods.evict(&key.name, &parameters)).await;
         self.metrics.written(WriteKind::Eviction, result.is_ok());
         let (is_warning, reason, message) = match result {
             Ok(_) => (
@@ -263,6 +299,7 @@ fn result_of(result: &Result<WatchedPod, kube::Error>) -> PodWriteResult {
 fn label(kind: PodWriteKind) -> PodWriteLabel {
     match kind {
         PodWriteKind::MarkNotUpgradable => PodWriteLabel::MarkNotUpgradable,
+        PodWriteKind::MarkUpgradable => PodWriteLabel::MarkUpgradable,
         PodWriteKind::Reset => PodWriteLabel::Reset,
         PodWriteKind::Upgrade => PodWriteLabel::Upgrade,
     }

@@ -130,6 +130,9 @@ fn a_pod_that_missed_injection_concerns_the_sets_that_select_it() {
     let mut world = World::default();
     world.apply_set(&set("log", json!({"selector": {"matchLabels": {"app": "x"}}}))).expect("a set");
     world.apply_set(&set("other", json!({"selector": {"matchLabels": {"app": "y"}}}))).expect("a set");
+    world.apply_pod(&pod("before", 1, ""));
+    assert!(world.take_missed().is_empty(), "a replica that does not lead keeps none");
+    world.begin_work();
     assert!(world.apply_pod(&pod("a", 1, "")).is_empty());
     assert!(world.apply_pod(&pod("b", 2, "")).is_empty());
     assert_eq!(names(&world.take_missed()), ["log"]);

@@ -113,6 +113,20 @@ pub(super) fn is_marked(pod: &PodFacts, set: &str, known: KnownSets<'_>) -> bool
     sets.get(set) == Some(&false) && is_pruned
 }
 
+/// Whether the condition says nothing of an upgrade of ours, or what was true before it: the write after the upgrade was lost with the
+/// process that had to make it. What was written later stays (C-BUG-40).
+///
+/// Rules: C-COND-5, C-UPD-20, C-RUST-6.
+pub(super) fn lacks_upgrade(pod: &PodFacts, set: &str) -> bool {
+    let Some(condition) = &pod.upgradable else { return true };
+    let Ok(sets) = serde_json::from_str::<BTreeMap<String, bool>>(&condition.message) else { return false };
+    match sets.get(set) {
+        None => true,
+        Some(true) => false,
+        Some(false) => condition.transition_unix < pod.records.updated_unix(set),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

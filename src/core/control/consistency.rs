@@ -61,6 +61,11 @@ impl Before {
         }
     }
 
+    /// Whether this controller upgraded the Pod, and not another one before it.
+    pub(super) fn is_ours(&self) -> bool {
+        !self.running.is_empty()
+    }
+
     /// Whether the container runs what the spec says: what was pulled is another thing than before, or is called as the spec
     /// calls it, or the container was started again since, or the spec went back to what still runs.
     ///

@@ -97,11 +97,18 @@ impl Records {
         self.record(set).map_or("", |body| &body.controller_revision)
     }
 
+    /// When the Pod got its record of a set, in seconds since 1970.
+    pub(super) fn updated_unix(&self, set: &str) -> Option<i64> {
+        self.find(set).map(|record| record.updated_unix).filter(|unix| *unix != NEVER)
+    }
+
     fn record(&self, set: &str) -> Option<&RecordBody> {
-        if self.shape == Shape::Broken {
-            return None;
-        }
-        self.records.iter().find(|record| &*record.body.set == set).map(|record| &*record.body)
+        self.find(set).map(|record| &*record.body)
+    }
+
+    fn find(&self, set: &str) -> Option<&Record> {
+        let is_readable = self.shape != Shape::Broken;
+        self.records.iter().find(|record| is_readable && &*record.body.set == set)
     }
 
     fn entries(&self) -> Entries<'_> {

@@ -183,10 +183,12 @@ pub enum RevisionWrite {
         /// The patch, bound to the resourceVersion that was seen.
         patch: Value,
     },
-    /// Delete it; that it is gone is as good.
+    /// Delete it as it was seen; that it is gone is as good.
     Delete {
         /// Its name.
         name: String,
+        /// `metadata.resourceVersion` for the precondition.
+        resource_version: String,
     },
 }
 
@@ -222,14 +224,11 @@ pub(super) fn plan(
     let mut collision_count = set.status.collision_count.unwrap_or_default();
     let candidate = Candidate::new(set, collision_count, number);
     let mut writes = Vec::new();
+    let mut is_older = false;
     let (latest, found) = match own.iter().rposition(|revision| candidate.equals(revision)) {
         Some(position) => {
             let equal = own.remove(position);
-            if position < own.len() {
-                let metadata = json!({"resourceVersion": equal.resource_version});
-                let patch = json!({"metadata": metadata, "revision": number});
-                writes.push(RevisionWrite::Patch { name: equal.name.clone(), patch });
-            }
+            is_older = position < own.len();
             own.push(equal);
             (equal.name.clone(), Some(equal))
         }
@@ -244,19 +243,35 @@ pub(super) fn plan(
             (name, existing)
         }
     };
-    let label = found.map(|found| found.labels.get(keys::CUSTOM_VERSION).map_or("", |version| version));
-    if !set.custom_version.is_empty() && label.is_some_and(|label| label != set.custom_version) {
-        let patch = json!({"metadata": {"labels": {(keys::CUSTOM_VERSION): set.custom_version}}});
-        writes.push(RevisionWrite::Patch { name: latest.clone(), patch });
-    }
+    writes.extend(found.and_then(|found| brought_up(set, found, is_older.then_some(number))));
     let mut names: Vec<(&str, Option<&RevisionFacts>)> =
         own.iter().map(|revision| (revision.name.as_str(), Some(*revision))).collect();
     if names.last().is_none_or(|(name, _)| *name != latest) {
         names.push((&latest, found));
     }
     let (deleted, too_long) = trim(set, &names, matched);
-    writes.extend(deleted.into_iter().map(|name| RevisionWrite::Delete { name }));
+    writes.extend(deleted.into_iter().map(|revision| RevisionWrite::Delete {
+        name: revision.name.clone(),
+        resource_version: revision.resource_version.clone(),
+    }));
     RevisionPlan { latest, collision_count, writes, too_long }
+}
+
+/// The patch of the revision that is the latest one again, or has another custom version than the set.
+fn brought_up(set: &SetFacts, latest: &RevisionFacts, number: Option<i64>) -> Option<RevisionWrite> {
+    let version = latest.labels.get(keys::CUSTOM_VERSION).map_or("", |version| version);
+    let is_renamed = !set.custom_version.is_empty() && version != set.custom_version;
+    if number.is_none() && !is_renamed {
+        return None;
+    }
+    let mut patch = json!({"metadata": {"resourceVersion": latest.resource_version}});
+    if let Some(number) = number {
+        patch["revision"] = number.into();
+    }
+    if is_renamed {
+        patch["metadata"]["labels"] = json!({(keys::CUSTOM_VERSION): set.custom_version});
+    }
+    Some(RevisionWrite::Patch { name: latest.name.clone(), patch })
 }
 
 /// The revision that the set would have.
@@ -321,11 +336,11 @@ impl<'a> Candidate<'a> {
 /// Which revisions to delete, oldest first, and why that is not enough. `revisions` are sorted, the latest is the last one.
 ///
 /// Rules: C-REV-18…21, C-BUG-26.
-fn trim(
+fn trim<'r>(
     set: &SetFacts,
-    revisions: &[(&str, Option<&RevisionFacts>)],
+    revisions: &[(&str, Option<&'r RevisionFacts>)],
     matched: &[&PodFacts],
-) -> (Vec<String>, Option<String>) {
+) -> (Vec<&'r RevisionFacts>, Option<String>) {
     let limit = set.history_limit.map_or(DEFAULT_LIMIT, |limit| usize::try_from(limit).unwrap_or(1).max(1));
     let excess = revisions.len().saturating_sub(limit);
     if excess == 0 {
@@ -342,8 +357,9 @@ fn trim(
         let newest = older.iter().rev().find(|(_, revision)| revision.is_some_and(has_it));
         protected.extend(newest.map(|(name, _)| *name));
     }
-    let unprotected = older.iter().map(|(name, _)| *name).filter(|name| !protected.contains(name));
-    let deleted: Vec<String> = unprotected.take(excess).map(str::to_owned).collect();
+    let unprotected =
+        older.iter().filter(|(name, _)| !protected.contains(name)).filter_map(|(_, revision)| *revision);
+    let deleted: Vec<&RevisionFacts> = unprotected.take(excess).collect();
     let left = revisions.len() - deleted.len();
     let too_long = (left > limit).then(|| {
         format!("SidecarSet \"{}\" keeps {left} revisions, more than its limit of {limit}: Pods or injectionStrategy use them", set.name)

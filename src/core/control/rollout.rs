@@ -70,6 +70,13 @@ pub struct Failure {
     pub is_new: bool,
 }
 
+impl Failure {
+    /// It waits since a former round.
+    fn known(pod: &PodFacts, error: &str) -> Self {
+        Self { pod: pod.into(), error: error.to_owned(), is_new: false }
+    }
+}
+
 /// How a round ends for the Pods that are not updated.
 #[derive(Debug, Default)]
 pub(super) struct Round<'p> {
@@ -123,7 +130,13 @@ pub(super) fn choose<'p>(
         let is_selected = set.update.selector.as_ref().is_none_or(|selector| selector.matches(view.pod));
         match upgradability(set, view.pod, &view.before) {
             _ if !is_selected => round.not_selected += 1,
-            Upgradability::NotUpgradable => round.not_upgradable.push(view.pod),
+            Upgradability::NotUpgradable => {
+                round.not_upgradable.push(view.pod);
+                // Its mark could not be written.
+                if let Some(BackOff { error, .. }) = back_offs.get(&*view.pod.uid) {
+                    round.failures.push(Failure::known(view.pod, error));
+                }
+            }
             Upgradability::Inconsistent => round.inconsistent += 1,
             Upgradability::Waiting => {
                 waiting.insert(view.pod.key(), view);
@@ -141,7 +154,7 @@ pub(super) fn choose<'p>(
     for pod in rest.by_ref() {
         let Some(view) = waiting.get(&pod.key()) else { continue };
         if let Some(BackOff { error, .. }) = back_offs.get(&*pod.uid) {
-            round.failures.push(Failure { pod: (*pod).into(), error: error.clone(), is_new: false });
+            round.failures.push(Failure::known(pod, error));
             continue;
         }
         if view.is_serving && used >= max_unavailable {
@@ -153,7 +166,11 @@ pub(super) fn choose<'p>(
                 used += usize::from(view.is_serving);
                 round.chosen.push((pod, change));
             }
-            Err(PlanError::NotRead(_)) => round.read_live.push((*pod).into()),
+            // It counts as chosen: else all that wait were read before the first is written.
+            Err(PlanError::NotRead(_)) => {
+                used += usize::from(view.is_serving);
+                round.read_live.push((*pod).into());
+            }
             Err(error) => {
                 let error = error.to_string();
                 round.failures.push(Failure { pod: (*pod).into(), error, is_new: true });

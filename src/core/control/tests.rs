@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::fixtures::{SET, mk_pod, mk_set, mk_set_object, record, refs};
 use super::missed::WebhookHealth;
 use super::*;
+use crate::api::keys;
 
 /// Decides with nothing special around.
 fn look(set: &SetFacts, pods: &[PodFacts], expectations: &Expectations) -> Decisions {
@@ -16,8 +17,18 @@ fn look_after_conflict(
     expectations: &Expectations,
     uids: &[&str],
 ) -> Decisions {
+    look_with(set, pods, expectations, &BackOffs::new(), uids)
+}
+
+fn look_with(
+    set: &SetFacts,
+    pods: &[PodFacts],
+    expectations: &Expectations,
+    back_offs: &BackOffs,
+    uids: &[&str],
+) -> Decisions {
     let contested = uids.iter().map(|uid| (*uid).to_owned()).collect();
-    let (none, namespaces, back_offs) = (BTreeSet::new(), Namespaces::new(), BackOffs::new());
+    let (none, namespaces) = (BTreeSet::new(), Namespaces::new());
     decide(&Observed {
         set,
         pods: &refs(pods),
@@ -26,7 +37,7 @@ fn look_after_conflict(
         revision_namespace: "system",
         known_sets: None,
         expectations,
-        back_offs: &back_offs,
+        back_offs,
         contested: &contested,
         repair: Repair {
             webhook: WebhookHealth::Unhealthy,
@@ -135,6 +146,76 @@ fn marks_are_written_once() {
     assert_eq!(decide("oops").failures.len(), 1);
     assert_eq!(PodWriteKind::MarkNotUpgradable.subresource(), Some("status"));
     assert_eq!(PodWriteKind::Upgrade.subresource(), None);
+}
+
+/// An upgrade and its mark are two writes: a process may end between them. Rules: C-COND-5, C-UPD-20, C-RUST-6, C-BUG-40.
+#[test]
+fn a_lost_mark_is_written_by_the_next_process() {
+    // The record is of 2024-01-02T03:04:05Z.
+    let updated = |by_us: bool, condition: Value| {
+        let before = json!({SET: {"test-sidecar": {"image": "test-image:v1", "restarts": 0}}}).to_string();
+        let state = json!({SET: {"lastContainerStatuses": {}}}).to_string();
+        let mut annotations = json!({(keys::HASH): record("bbb"), (keys::IN_PLACE_STATE): state});
+        if by_us {
+            annotations[keys::IN_PLACE_BEFORE] = before.into();
+        }
+        json!({"metadata": {"annotations": annotations}, "status": {"conditions": [condition]}})
+    };
+    let condition = |message: Value, time: &str| {
+        json!({
+            "type": keys::CONDITION_UPGRADABLE, "status": "False", "reason": "UpdateImmutableField",
+            "message": message.to_string(), "lastTransitionTime": time,
+        })
+    };
+    let (before, after) = ("2024-01-01T00:00:00Z", "2024-01-03T00:00:00Z");
+    let writes =
+        |patch: Value| look(&mk_set(&json!({})), &[mk_pod("p", &patch)], &Expectations::default()).pods;
+    let lost = [
+        updated(true, json!({"type": "Ready", "status": "True"})),
+        updated(true, condition(json!({"other": true}), after)),
+        updated(true, condition(json!({SET: false}), before)),
+    ];
+    for pod in lost {
+        let written = writes(pod.clone());
+        assert_eq!(written.len(), 1, "{pod}");
+        assert_eq!(written[0].kind, PodWriteKind::MarkUpgradable);
+        assert_eq!(written[0].kind.subresource(), Some("status"));
+        let message = written[0].patch["status"]["conditions"][0]["message"].as_str().unwrap();
+        assert!(message.contains(&format!("\"{SET}\":true")), "{message}");
+    }
+    let kept = [
+        updated(true, condition(json!({SET: true}), before)),
+        updated(true, condition(json!({SET: false}), after)),
+        updated(false, json!({"type": "Ready", "status": "True"})),
+    ];
+    for pod in kept {
+        assert_eq!(writes(pod.clone()), [], "{pod}");
+    }
+}
+
+/// A mark that cannot be written is not tried at each look, and is told. Decision: D-32.
+#[test]
+fn marks_back_off_too() {
+    let pod = json!({"metadata": {"annotations": {"kruise.io/sidecarset-hash-without-image": "{}"}}});
+    let (set, pods) = (mk_set(&json!({})), [mk_pod("p", &pod)]);
+    let back_off = rollout::BackOff { may_be_written: false, error: "denied".to_owned() };
+    let back_offs = BackOffs::from([("uid-p".to_owned(), back_off)]);
+    let decisions = look_with(&set, &pods, &Expectations::default(), &back_offs, &[]);
+    assert_eq!(decisions.pods, []);
+    let status = decisions.status.unwrap();
+    let condition = &status["status"]["conditions"][0];
+    assert_eq!(condition["reason"], "WriteFailed");
+    assert!(condition["message"].as_str().unwrap().contains("denied"), "{condition}");
+}
+
+/// Pods are read one `maxUnavailable` after the other, not all that wait. Rules: C-UPD-8, C-META-4.
+#[test]
+fn pods_are_read_only_when_it_is_their_turn() {
+    let patches = json!([{"policy": "Retain", "annotations": {"example.com/a": "b"}}]);
+    let set = mk_set(&json!({"patchPodMetadata": patches}));
+    let pods: Vec<PodFacts> = (0..5).map(|number| mk_pod(&format!("p{number}"), &json!({}))).collect();
+    let decisions = look(&set, &pods, &Expectations::default());
+    assert_eq!((decisions.read_live.len(), decisions.pods.len()), (1, 0));
 }
 
 /// Rules: C-EVT-2, C-EVT-3.

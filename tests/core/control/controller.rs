@@ -230,7 +230,7 @@ impl Controller {
                     cluster.store_revision(&body).unwrap_or_else(|error| panic!("{name}: {error:?}"));
                 }
                 RevisionWrite::Patch { name, patch } => cluster.patch_revision(&name, &patch),
-                RevisionWrite::Delete { name } => {
+                RevisionWrite::Delete { name, .. } => {
                     cluster.revisions.remove(&name);
                 }
             }
@@ -272,12 +272,12 @@ impl Controller {
             Err(error) => panic!("{error:?}"),
         };
         let now = Duration::from_millis(cluster.now_ms);
-        if kind != PodWriteKind::MarkNotUpgradable {
+        if kind.subresource().is_none() {
             let version = text(&written, &["metadata", "resourceVersion"]);
             self.expectations.entry(set.name.clone()).or_default().expect(pod.clone(), version, now);
         }
         match kind {
-            PodWriteKind::MarkNotUpgradable => {}
+            PodWriteKind::MarkNotUpgradable | PodWriteKind::MarkUpgradable => {}
             PodWriteKind::Reset => {
                 self.tell("sidecarset-controller", &set.name, &reset_event(&set.name, pod, Ok(())))
             }

@@ -39,10 +39,14 @@ impl Seen {
 type Due = fn(&Seen) -> bool;
 
 /// What happens to the third Pod.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Event {
-    /// Its write is answered with this code, at once.
+    /// Its write is answered with this code, at once, and it has changed.
     Refused(u16),
+    /// The same, and it is as it was.
+    RefusedUnchanged(u16),
+    /// The API server is too busy and asks for a pause.
+    Busy,
     /// The Lease is lost while it is written.
     LeaseLost,
 }
@@ -72,7 +76,8 @@ async fn answer(State(server): State<Arc<Server>>, request: Request<Body>) -> Re
     let name = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
     if request.method() != "PATCH" {
         server.seen.send_modify(|seen| seen.reads += 1);
-        return pod(&name, 3).to_string().into_response();
+        let is_unchanged = matches!(server.event, Some(Event::RefusedUnchanged(_)));
+        return pod(&name, if is_unchanged { 1 } else { 3 }).to_string().into_response();
     }
     server.seen.send_modify(|seen| {
         seen.begun.push(name.clone());
@@ -83,7 +88,8 @@ async fn answer(State(server): State<Arc<Server>>, request: Request<Body>) -> Re
         server.leadership.get().expect("set before the first call").end();
     }
     let refused = match event {
-        Some(Event::Refused(code)) => Some(code),
+        Some(Event::Refused(code) | Event::RefusedUnchanged(code)) => Some(code),
+        Some(Event::Busy) => Some(429),
         _ => {
             server.seen.subscribe().wait_for(server.due).await.expect("the sender is here");
             None
@@ -92,12 +98,23 @@ async fn answer(State(server): State<Arc<Server>>, request: Request<Body>) -> Re
     server.seen.send_modify(|seen| seen.finished += 1);
     match refused {
         Some(code) => {
-            let status =
+            let mut status =
                 json!({"kind": "Status", "status": "Failure", "message": "no", "reason": "no", "code": code});
+            if event == Some(Event::Busy) {
+                status["details"] = json!({"retryAfterSeconds": 1});
+            }
             (StatusCode::from_u16(code).expect("a code"), status.to_string()).into_response()
         }
         None => pod(&name, 2).to_string().into_response(),
     }
+}
+
+fn set_document() -> Value {
+    json!({
+        "apiVersion": "apps.kruise.io/v1beta1", "kind": "SidecarSet",
+        "metadata": {"name": "log", "uid": "log", "generation": 1, "resourceVersion": "1"},
+        "spec": {"selector": {"matchLabels": {"app": "x"}}},
+    })
 }
 
 fn names(pods: usize) -> Vec<String> {
@@ -125,6 +142,8 @@ impl Stage {
             identity: "me".to_owned(),
             terms,
             workers: 1,
+            qps: 200,
+            burst: 400,
             resync: LIMIT,
             service: "webhook".to_owned(),
             webhook_configuration: "sidecarset".to_owned(),
@@ -134,11 +153,7 @@ impl Stage {
         let controller = Controller::new(Client::new(router, "default"), settings, metrics);
         controller.leadership.extend(Instant::now() + LIMIT);
         let _ = server.leadership.set(Arc::clone(&controller.leadership));
-        let document = json!({
-            "apiVersion": "apps.kruise.io/v1beta1", "kind": "SidecarSet",
-            "metadata": {"name": "log", "uid": "log", "generation": 1, "resourceVersion": "1"},
-            "spec": {"selector": {"matchLabels": {"app": "x"}}},
-        });
+        let document = set_document();
         let mut world = controller.lock();
         world.apply_set(&document).expect("a set");
         for name in names(pods) {
@@ -214,6 +229,53 @@ async fn a_pod_that_is_refused_does_not_block_the_others() {
     assert_eq!(stage.known_as_written(), 31);
     let look = stage.controller.lock().look("log", Instant::now()).expect("the set");
     assert_eq!(look.back_offs.keys().collect::<Vec<_>>(), [THIRD]);
+}
+
+/// A write that may have happened goes on to use the budget until that is known. Rule: C-RUST-9, C-BUG-11. Decision: D-32.
+#[tokio::test]
+async fn a_failed_write_uses_the_budget_only_if_it_may_have_happened() {
+    let cases = [
+        (Event::Refused(403), false),
+        (Event::Refused(500), true),
+        (Event::RefusedUnchanged(500), false),
+        (Event::RefusedUnchanged(504), true),
+        // A webhook that refuses with the code of a conflict.
+        (Event::RefusedUnchanged(409), false),
+    ];
+    for (event, may_be_written) in cases {
+        let stage = Stage::new(3, Some(event), |_| true);
+        assert_eq!(stage.write(true).await.expect("written"), [""; 0], "{event:?} is no conflict");
+        let look = stage.controller.lock().look("log", Instant::now()).expect("the set");
+        assert_eq!(look.back_offs[THIRD].may_be_written, may_be_written, "{event:?}");
+    }
+}
+
+/// Rule: C-RUST-10.
+#[tokio::test]
+async fn an_api_server_that_is_too_busy_ends_the_round() {
+    let stage = Stage::new(3, Some(Event::Busy), |_| true);
+    let error = stage.write(true).await.expect_err("too busy");
+    assert!(matches!(error, ApplyError::Call { what: "Pod", .. }), "{error}");
+    let look = stage.controller.lock().look("log", Instant::now()).expect("the set");
+    assert!(look.back_offs.is_empty(), "that is not about the Pod");
+}
+
+#[tokio::test]
+async fn a_round_ends_when_the_set_has_changed() {
+    let stage = Stage::new(3, None, |_| true);
+    let change = |generation: u32| {
+        let mut document = set_document();
+        document["metadata"]["generation"] = generation.into();
+        stage.controller.lock().apply_set(&document).expect("a set");
+    };
+    change(2);
+    let error = stage.write(true).await.expect_err("paused, or another image");
+    assert!(matches!(error, ApplyError::Outdated), "{error}");
+    assert_eq!(stage.server.seen.borrow().begun, [""; 0]);
+    change(1);
+    assert_eq!(stage.write(true).await.expect("written"), [""; 0]);
+    stage.controller.lock().remove_set("log");
+    assert!(matches!(stage.write(true).await, Err(ApplyError::Outdated)), "deleted");
 }
 
 /// Rule: C-CTL-16.

@@ -67,7 +67,7 @@ fn apply(revisions: &mut Vec<RevisionFacts>, plan: &RevisionPlan) {
     for write in &plan.writes {
         match write {
             RevisionWrite::Create { body, .. } => revisions.push(RevisionFacts::from_json(body).unwrap()),
-            RevisionWrite::Delete { name } => revisions.retain(|revision| revision.name != *name),
+            RevisionWrite::Delete { name, .. } => revisions.retain(|revision| revision.name != *name),
             RevisionWrite::Patch { name, patch } => {
                 let found = revisions.iter_mut().find(|revision| revision.name == *name).unwrap();
                 found.number = patch["revision"].as_i64().unwrap_or(found.number);
@@ -114,7 +114,11 @@ fn history() {
 #[test]
 fn trimming() {
     let names: Vec<String> = (1..=15).map(|number| format!("sidecar-{number}")).collect();
-    let list: Vec<(&str, Option<&RevisionFacts>)> = names.iter().map(|name| (name.as_str(), None)).collect();
+    let facts =
+        |name: &String| RevisionFacts::from_json(&json!({"metadata": {"name": name}}).to_string()).unwrap();
+    let facts: Vec<RevisionFacts> = names.iter().map(facts).collect();
+    let list: Vec<(&str, Option<&RevisionFacts>)> =
+        facts.iter().map(|it| (it.name.as_str(), Some(it))).collect();
     let set = mk("x", &json!({"spec": {"revisionHistoryLimit": 10}}));
     let pod = |name: &String| {
         let record = json!({SET: {"hash": "h", "controllerRevision": name}}).to_string();
@@ -126,6 +130,7 @@ fn trimming() {
         assert_eq!(15 - deleted.len(), left, "{used}");
         assert_eq!(too_long.is_some(), left > 10, "{used}");
         if used == 8 {
+            let deleted: Vec<&str> = deleted.iter().map(|revision| revision.name.as_str()).collect();
             assert_eq!(deleted, ["sidecar-9", "sidecar-10", "sidecar-11", "sidecar-12", "sidecar-13"]);
         }
     }
@@ -133,7 +138,7 @@ fn trimming() {
     assert_eq!(unlimited.0.len(), 14, "at least one is kept");
     let pinned =
         mk("x", &json!({"spec": {"injectionStrategy": {"revision": {"revisionName": "sidecar-1"}}}}));
-    assert!(!trim(&pinned, &list, &[]).0.contains(&"sidecar-1".to_owned()));
+    assert!(trim(&pinned, &list, &[]).0.iter().all(|revision| revision.name != "sidecar-1"));
 }
 
 /// Rules: C-REV-10, C-REV-11, C-REV-12, C-REV-14, C-RUST-2, C-BUG-36. Decision: D-36.
