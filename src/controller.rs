@@ -211,6 +211,8 @@ impl Controller {
             };
             self.metrics.looked(result, started.elapsed());
             self.queue.finish(&name, outcome);
+            // Where nothing is waited for, because nothing may be written any more, the end of this task would not be noticed.
+            tokio::task::yield_now().await;
         }
     }
 
