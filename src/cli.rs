@@ -36,15 +36,16 @@ pub fn main() -> ExitCode {
     let command = Args::command();
     let typed = layers::without_judging(command.clone()).try_get_matches();
     if let Ok(typed) = &typed
-        && let Some((layers::SUBCOMMAND, webhook)) = typed.subcommand()
+        && let Some(server) = layers::typed_subcommand(typed)
     {
-        return settings::run(&command, webhook, &mut printer);
+        return settings::run(&command, server, &mut printer);
     }
     // Whatever clap has to say about the rest, help included, it says itself.
     match Args::parse().command {
         // Not reached: what clap takes was taken above too.
-        Command::Webhook(_) => printer.cannot_run(&"the command line is not understood"),
-        Command::Controller(args) => controller::run(*args, &mut printer),
+        Command::Webhook(_) | Command::Controller(_) => {
+            printer.cannot_run(&"the command line is not understood")
+        }
         Command::Crd(args) => crd::run(&args, &mut printer),
         Command::Preflight(args) => {
             let coloured = std::io::stdout().is_terminal()

@@ -1,6 +1,7 @@
 //! Settings, checked and completed: after this nothing is optional by accident.
 
 mod checks;
+mod controller;
 pub mod environment;
 mod file;
 pub mod layers;
@@ -14,10 +15,11 @@ use sidecarset_core::context::Features;
 use sidecarset_core::validation::Options;
 use tracing::level_filters::LevelFilter;
 
-use crate::cli::args::{ClusterArgs, WebhookArgs};
+use crate::cli::args::{ClusterArgs, LogArgs, WebhookArgs};
 use crate::cluster::identity::Identity;
 use crate::telemetry::LogFormat;
-use layers::{Layers, Problem, Settings};
+pub use controller::ControllerConfig;
+use layers::{Layers, Settings};
 
 /// Everything that `sidecarset webhook` needs to know.
 #[derive(Debug)]
@@ -74,6 +76,18 @@ pub struct ClusterConfig {
     pub revision_namespace: String,
 }
 
+impl ClusterConfig {
+    fn new(
+        kubeconfig: Option<PathBuf>,
+        namespace: Option<String>,
+        revision_namespace: Option<String>,
+    ) -> Self {
+        let identity = Identity::new(namespace);
+        let revision_namespace = revision_namespace.unwrap_or_else(|| identity.namespace.clone());
+        Self { kubeconfig, identity, revision_namespace }
+    }
+}
+
 /// What managed certificates are kept in, and for whom.
 #[derive(Debug, Clone)]
 pub struct ManagedConfig {
@@ -111,19 +125,14 @@ impl ServeConfig {
     /// # Errors
     ///
     /// Everything that is wrong: the place of each value, what was found and what would be right.
-    pub fn from_layers(layers: Layers) -> Result<Self, Vec<String>> {
-        let Layers { settings, args, mut problems, bad } = layers;
-        // What is wrong by itself has its default in `args`: nothing can be said about how it goes with others.
-        let about_good =
-            |problem: &Problem| !problem.settings.iter().any(|name| bad.iter().any(|b| b == name));
-        problems.extend(checks::find(&args, &settings).into_iter().filter(about_good).map(|p| p.text));
-        if problems.is_empty() { Ok(Self::from_args(args, &settings)) } else { Err(problems) }
+    pub fn from_layers(layers: Layers<WebhookArgs>) -> Result<Self, Vec<String>> {
+        let (args, settings) = layers.checked(checks::of_webhook)?;
+        Ok(Self::from_args(args, &settings))
     }
 
     fn from_args(args: WebhookArgs, settings: &Settings) -> Self {
         let WebhookArgs {
             config: _,
-            print_config: _,
             listen,
             probe_listen,
             sidecarsets,
@@ -137,8 +146,7 @@ impl ServeConfig {
             connection_age,
             debug_endpoints,
             otlp_endpoint,
-            log_format,
-            log_level,
+            log: LogArgs { log_format, log_level },
             workers,
             judging,
         } = args;
@@ -175,10 +183,8 @@ impl ServeConfig {
 
 impl ClusterArgs {
     fn config(&self) -> ClusterConfig {
-        let identity = Identity::new(self.namespace.clone());
-        let revision_namespace =
-            self.revision_namespace.clone().unwrap_or_else(|| identity.namespace.clone());
-        ClusterConfig { kubeconfig: self.kubeconfig.clone(), identity, revision_namespace }
+        let Self { kubeconfig, namespace, revision_namespace, .. } = self;
+        ClusterConfig::new(kubeconfig.clone(), namespace.clone(), revision_namespace.clone())
     }
 
     fn managed(self) -> ManagedConfig {

@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Builder;
 
-use super::args::ControllerArgs;
 use super::printer::Printer;
 use super::serve::bind;
 use crate::cluster::client;
 use crate::cluster::identity::Identity;
+use crate::config::{ClusterConfig, ControllerConfig};
 use crate::controller::leader::Terms;
 use crate::controller::{Controller, Settings};
 use crate::metrics::Metrics;
@@ -18,48 +17,40 @@ use crate::server::probes::{self, Check, Health};
 use crate::shutdown::Signals;
 use crate::telemetry;
 
-/// Shortest Lease: below, a slow answer of the API server would end the leader.
-const SHORTEST_LEASE: Duration = Duration::from_secs(3);
-
-/// Works until it is told to stop, or has lost its Lease. Exit code: 0 stopped, 1 the Lease was lost, 2 cannot run.
-pub fn run(args: ControllerArgs, printer: &mut Printer) -> ExitCode {
-    match start(args) {
+/// Works until it is told to stop, or has lost its Lease. `warnings` about the settings are logged first. Exit code: 0 stopped, 1
+/// the Lease was lost, 2 cannot run.
+pub fn run(config: ControllerConfig, warnings: &[String], printer: &mut Printer) -> ExitCode {
+    match start(config, warnings) {
         Ok(code) => code,
         Err(error) => printer.cannot_run(&error),
     }
 }
 
-fn start(args: ControllerArgs) -> Result<ExitCode, String> {
-    if args.lease_duration < SHORTEST_LEASE {
-        return Err(format!(
-            "--lease-duration is {:?}; it must be at least {SHORTEST_LEASE:?}, so that a slow answer does not cost the Lease",
-            args.lease_duration
-        ));
-    }
+fn start(config: ControllerConfig, warnings: &[String]) -> Result<ExitCode, String> {
     let metrics = Arc::new(Metrics::for_controller(env!("CARGO_PKG_VERSION")));
-    let log = telemetry::start(args.log_format, args.log_level, metrics.log_lines_dropped.clone())
+    let log = telemetry::start(config.log_format, config.log_level, metrics.log_lines_dropped.clone())
         .map_err(|error| format!("cannot start logging: {error}"))?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let runtime = Builder::new_multi_thread()
         .thread_name("controller")
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the threads: {error}"))?;
-    let result = runtime.block_on(work(args, metrics));
+    let result = runtime.block_on(work(config, metrics));
     runtime.shutdown_background();
     drop(log);
     result
 }
 
-async fn work(args: ControllerArgs, metrics: Arc<Metrics>) -> Result<ExitCode, String> {
+async fn work(config: ControllerConfig, metrics: Arc<Metrics>) -> Result<ExitCode, String> {
     let mut signals = Signals::listen().map_err(|error| format!("cannot handle signals: {error}"))?;
-    if args.kubeconfig.is_none() && !client::in_a_pod() {
-        return Err("this is no Pod, so name a cluster with --kubeconfig".to_owned());
-    }
-    let client = client::connect_without_retries(args.kubeconfig.as_deref(), "controller");
+    let client = client::connect_without_retries(config.cluster.kubeconfig.as_deref(), "controller");
     let client = client.await.map_err(|error| error.to_string())?;
-    let (probe_listener, address) = bind("--probe-listen", args.probe_listen).await?;
-    let controller = Controller::new(client, settings(args), metrics.controller.clone());
+    let (probe_listener, address) = bind("--probe-listen", config.probe_listen).await?;
+    let controller = Controller::new(client, settings(config), metrics.controller.clone());
     let for_check = Arc::clone(&controller);
     // A replica that waits for the Lease is ready too: it is what a rolling restart waits for.
     let synced = Check::new("watches", move || {
@@ -79,11 +70,9 @@ async fn work(args: ControllerArgs, metrics: Arc<Metrics>) -> Result<ExitCode, S
     }
 }
 
-fn settings(args: ControllerArgs) -> Settings {
-    let ControllerArgs {
-        kubeconfig: _,
-        namespace,
-        revision_namespace,
+fn settings(config: ControllerConfig) -> Settings {
+    let ControllerConfig {
+        cluster: ClusterConfig { kubeconfig: _, identity: Identity { namespace, pod }, revision_namespace },
         lease,
         lease_duration,
         workers,
@@ -94,18 +83,17 @@ fn settings(args: ControllerArgs) -> Settings {
         probe_listen: _,
         log_format: _,
         log_level: _,
-    } = args;
-    let Identity { namespace, pod } = Identity::new(namespace);
+    } = config;
     let terms =
         Terms { lease: lease_duration, renew_deadline: lease_duration * 2 / 3, retry: lease_duration / 8 };
     Settings {
-        revision_namespace: revision_namespace.unwrap_or_else(|| namespace.clone()),
+        revision_namespace,
         // Two processes on one machine are two candidates.
         identity: format!("{pod}_{}_{:x}", std::process::id(), started_nanos()),
         namespace,
         lease,
         terms,
-        workers: usize::from(workers),
+        workers,
         qps: 200,
         burst: 400,
         resync,

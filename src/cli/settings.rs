@@ -1,28 +1,42 @@
-//! From the command line of `sidecarset webhook` to its settings: run with them, print them, or tell what is wrong.
+//! From the command line of a server to its settings: run with them, print them, or tell what is wrong.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
+use clap::{ArgMatches, Command, FromArgMatches};
 
 use super::printer::Printer;
-use super::serve;
+use super::{controller, serve};
 use crate::config::environment::unknown_variables;
-use crate::config::layers::{self, Environment};
-use crate::config::{ServeConfig, print};
+use crate::config::layers::{self, Environment, Layers};
+use crate::config::{ControllerConfig, ServeConfig, print};
 
-/// Reads the settings and serves with them, or prints them.
-pub(super) fn run(command: &Command, typed: &ArgMatches, printer: &mut Printer) -> ExitCode {
-    let environment: Environment =
-        std::env::vars_os().collect::<std::collections::BTreeMap<OsString, OsString>>();
+/// Reads the settings of the subcommand that was typed and runs it with them, or prints them.
+pub(super) fn run(command: &Command, typed: (&str, &ArgMatches), printer: &mut Printer) -> ExitCode {
+    match typed.0 {
+        layers::CONTROLLER => {
+            run_with(command, typed, ControllerConfig::from_layers, controller::run, printer)
+        }
+        _ => run_with(command, typed, ServeConfig::from_layers, serve::run, printer),
+    }
+}
+
+/// `check` makes what `work` needs of what was read; `work` is also given what there is to warn about.
+fn run_with<A: FromArgMatches, C>(
+    command: &Command,
+    typed: (&str, &ArgMatches),
+    check: impl FnOnce(Layers<A>) -> Result<C, Vec<String>>,
+    work: impl FnOnce(C, &[String], &mut Printer) -> ExitCode,
+    printer: &mut Printer,
+) -> ExitCode {
+    let environment: Environment = std::env::vars_os().collect();
     let warnings = unknown_variables(command, &environment);
     let layers = match layers::read(command, typed, &environment) {
         Ok(layers) => layers,
         Err(error) => return printer.cannot_run(&error),
     };
-    let only_print = layers.args.print_config;
+    let only_print = typed.1.get_flag("print_config");
     let printed = only_print.then(|| print::as_yaml(&layers.settings));
-    let config = ServeConfig::from_layers(layers);
+    let config = check(layers);
     if let Some(text) = printed
         && let Err(error) = printer.data(&text)
     {
@@ -36,7 +50,7 @@ pub(super) fn run(command: &Command, typed: &ArgMatches, printer: &mut Printer) 
             }
             ExitCode::SUCCESS
         }
-        Ok(config) => serve::run(config, &warnings, printer),
+        Ok(config) => work(config, &warnings, printer),
     }
 }
 

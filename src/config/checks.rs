@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::layers::{Problem, Settings};
-use crate::cli::args::WebhookArgs;
+use crate::cli::args::{ControllerArgs, WebhookArgs};
 use crate::cluster::client;
 
 /// Longest delay that makes sense: nothing in a cluster takes longer to see that a replica is gone.
@@ -16,8 +16,35 @@ const SHORTEST_CONNECTION_AGE: Duration = Duration::from_secs(1);
 /// Shortest settling time: no API server learns faster of a change that it has not made itself.
 const SHORTEST_SETTLE: Duration = Duration::from_secs(1);
 
-/// Everything that is wrong, in no special order.
-pub(super) fn find(args: &WebhookArgs, settings: &Settings) -> Vec<Problem> {
+/// Shortest Lease: below, a slow answer of the API server would end the leader.
+const SHORTEST_LEASE: Duration = Duration::from_secs(3);
+/// Shortest time between two lists of everything: more often, listing is all that a controller does.
+const SHORTEST_RESYNC: Duration = Duration::from_secs(10);
+
+/// Everything that is wrong with settings of the controller, in no special order.
+pub(super) fn of_controller(args: &ControllerArgs, settings: &Settings) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if args.kubeconfig.is_none() && !client::in_a_pod() {
+        let text = "no cluster: this is no Pod, so name one with --kubeconfig";
+        problems.push(Problem { settings: vec!["kubeconfig"], text: text.to_owned() });
+    }
+    let mut wrong = |name, found, right| problems.push(wrong_duration(settings, name, found, right));
+    if args.lease_duration < SHORTEST_LEASE {
+        wrong(
+            "lease-duration",
+            args.lease_duration,
+            "at least 3s, so that a slow answer does not cost the Lease",
+        );
+    }
+    if args.resync < SHORTEST_RESYNC {
+        wrong("resync", args.resync, "at least 10s");
+    }
+    problems.extend(unreadable(settings, "kubeconfig", args.kubeconfig.as_deref(), "file"));
+    problems
+}
+
+/// Everything that is wrong with settings of the webhook, in no special order.
+pub(super) fn of_webhook(args: &WebhookArgs, settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(addresses(args, settings));
     problems.extend(source(args, settings));
@@ -83,10 +110,7 @@ fn exclude(settings: &Settings, names: Vec<&'static str>, why: &str) -> Problem 
 
 fn durations(args: &WebhookArgs, settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut wrong = |name: &'static str, found: Duration, right: &str| {
-        let text = format!("{} is {found:?}: it has to be {right}", settings.place(name));
-        problems.push(Problem { settings: vec![name], text });
-    };
+    let mut wrong = |name, found, right| problems.push(wrong_duration(settings, name, found, right));
     if args.shutdown_delay > LONGEST_SHUTDOWN_DELAY {
         wrong("shutdown-delay", args.shutdown_delay, "at most 10m");
     }
@@ -97,6 +121,11 @@ fn durations(args: &WebhookArgs, settings: &Settings) -> Vec<Problem> {
         wrong("certificate-settle", args.cluster.certificate_settle, "at least 1s");
     }
     problems
+}
+
+fn wrong_duration(settings: &Settings, name: &'static str, found: Duration, right: &str) -> Problem {
+    let text = format!("{} is {found:?}: it has to be {right}", settings.place(name));
+    Problem { settings: vec![name], text }
 }
 
 fn files(args: &WebhookArgs, settings: &Settings) -> Vec<Problem> {
@@ -111,17 +140,20 @@ fn files(args: &WebhookArgs, settings: &Settings) -> Vec<Problem> {
         ("kubeconfig", args.cluster.kubeconfig.as_deref(), "file"),
         ("client-ca", args.client_ca.as_deref(), "file"),
     ];
-    let mut problems = Vec::new();
-    for (name, path, what) in looks {
-        let Some(path) = path else { continue };
-        let looked = if what == "folder" { fs::read_dir(path).map(|_| ()) } else { read_some(path) };
-        if let Err(error) = looked {
-            let text =
-                format!("{}: {}: cannot read the {what}: {error}", settings.place(name), path.display());
-            problems.push(Problem { settings: vec![name], text });
-        }
-    }
-    problems
+    looks.into_iter().filter_map(|(name, path, what)| unreadable(settings, name, path, what)).collect()
+}
+
+fn unreadable(
+    settings: &Settings,
+    name: &'static str,
+    path: Option<&Path>,
+    what: &'static str,
+) -> Option<Problem> {
+    let path = path?;
+    let looked = if what == "folder" { fs::read_dir(path).map(|_| ()) } else { read_some(path) };
+    let error = looked.err()?;
+    let text = format!("{}: {}: cannot read the {what}: {error}", settings.place(name), path.display());
+    Some(Problem { settings: vec![name], text })
 }
 
 /// A folder can be opened as a file, but not read.

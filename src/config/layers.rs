@@ -13,13 +13,16 @@ use std::path::PathBuf;
 use clap::builder::{Resettable, ValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command, FromArgMatches as _};
+use clap::{Arg, ArgMatches, Command, FromArgMatches};
 
 use super::file::ConfigFile;
-use crate::cli::args::{Args, Command as Parsed, WebhookArgs};
 
-/// The subcommand that has settings.
-pub const SUBCOMMAND: &str = "webhook";
+/// The subcommand that serves admissions.
+pub const WEBHOOK: &str = "webhook";
+/// The subcommand that keeps what is there as the sets ask.
+pub const CONTROLLER: &str = "controller";
+/// The subcommands that have settings.
+const SUBCOMMANDS: [&str; 2] = [WEBHOOK, CONTROLLER];
 /// Flags that say what to do with settings and are none.
 const NO_SETTINGS: [&str; 4] = ["config", "print-config", "help", "version"];
 /// Variable that names the file.
@@ -95,45 +98,76 @@ pub struct Problem {
     pub text: String,
 }
 
-/// The settings of `sidecarset webhook`, read and judged one by one.
+/// The settings of a subcommand, read and judged one by one.
 #[derive(Debug)]
-pub struct Layers {
+pub struct Layers<A> {
     /// Every setting that is good.
     pub settings: Settings,
     /// The same, typed. A setting that is bad has its default in it.
-    pub args: WebhookArgs,
+    pub args: A,
     /// What is wrong with the others, a line each.
     pub problems: Vec<String>,
     /// Names of the settings that are bad.
     pub bad: Vec<String>,
 }
 
-/// `command` with a subcommand whose values may be anything, for [`read`].
+impl<A> Layers<A> {
+    /// Looks at how the settings go with each other and with the machine.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, a line each.
+    pub(super) fn checked(
+        self,
+        find: impl FnOnce(&A, &Settings) -> Vec<Problem>,
+    ) -> Result<(A, Settings), Vec<String>> {
+        let Self { settings, args, mut problems, bad } = self;
+        // What is wrong by itself has its default in `args`: nothing can be said about how it goes with others.
+        let about_good =
+            |problem: &Problem| !problem.settings.iter().any(|name| bad.iter().any(|b| b == name));
+        problems.extend(find(&args, &settings).into_iter().filter(about_good).map(|p| p.text));
+        if problems.is_empty() { Ok((args, settings)) } else { Err(problems) }
+    }
+}
+
+/// `command` whose subcommands with settings take any value, for [`read`].
 #[must_use]
 pub fn without_judging(command: Command) -> Command {
     let anything = |arg: Arg| {
         let arg = arg.env(Resettable::Reset).required(false);
         if arg.get_action().takes_values() { arg.value_parser(ValueParser::os_string()) } else { arg }
     };
-    command.mut_subcommand(SUBCOMMAND, |webhook| webhook.mut_args(anything))
+    SUBCOMMANDS.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |subcommand| subcommand.mut_args(anything))
+    })
 }
 
-/// Reads all three places. `typed` are the matches of [`without_judging`]'s subcommand.
+/// The subcommand with settings that was typed, if it was one of these, and its matches. `typed` are those of [`without_judging`].
+#[must_use]
+pub fn typed_subcommand(typed: &ArgMatches) -> Option<(&str, &ArgMatches)> {
+    typed.subcommand().filter(|(name, _)| SUBCOMMANDS.contains(name))
+}
+
+/// Reads all three places. `typed` are the matches of the subcommand `name`, as [`typed_subcommand`] gives them.
 ///
 /// # Errors
 ///
 /// The file cannot be read, or clap does not take what all places together say: a text for people.
-pub fn read(command: &Command, typed: &ArgMatches, environment: &Environment) -> Result<Layers, String> {
-    let webhook = command.find_subcommand(SUBCOMMAND).ok_or("there is no such command")?;
+pub fn read<A: FromArgMatches>(
+    command: &Command,
+    (name, typed): (&str, &ArgMatches),
+    environment: &Environment,
+) -> Result<Layers<A>, String> {
+    let subcommand = command.find_subcommand(name).ok_or("there is no such command")?;
     let judge =
-        webhook.clone().mut_args(|arg| arg.env(Resettable::Reset).required(false)).no_binary_name(true);
+        subcommand.clone().mut_args(|arg| arg.env(Resettable::Reset).required(false)).no_binary_name(true);
     let mut file = match config_path(typed, environment) {
         Some(path) => ConfigFile::read(path)?,
         None => ConfigFile::default(),
     };
 
     let (mut settings, mut problems, mut bad) = (Settings::default(), Vec::new(), Vec::new());
-    for arg in webhook.get_arguments() {
+    for arg in subcommand.get_arguments() {
         let Some(name) = arg.get_long().filter(|name| !NO_SETTINGS.contains(name)) else { continue };
         let (values, origin) = match given(arg, typed, environment, &mut file) {
             Ok(found) => found,
@@ -162,8 +196,7 @@ pub fn read(command: &Command, typed: &ArgMatches, environment: &Environment) ->
         }
     }
     problems.extend(file.rest().into_iter().map(|(place, key)| unknown_key(&judge, &place, &key)));
-    let mut args = typed_args(command, &settings)?;
-    args.print_config = typed.get_flag("print_config");
+    let args = typed_args(command, name, &settings)?;
     Ok(Layers { settings, args, problems, bad })
 }
 
@@ -233,15 +266,16 @@ fn unknown_key(judge: &Command, place: &str, key: &str) -> String {
         }
         _ => write!(
             text,
-            "; the settings are the flags of `sidecarset {SUBCOMMAND} --help` without their dashes"
+            "; the settings are the flags of `sidecarset {} --help` without their dashes",
+            judge.get_name()
         ),
     };
     text
 }
 
 /// What clap makes of the settings when all of them are typed.
-fn typed_args(command: &Command, settings: &Settings) -> Result<WebhookArgs, String> {
-    let mut line: Vec<OsString> = vec![command.get_name().into(), SUBCOMMAND.into()];
+fn typed_args<A: FromArgMatches>(command: &Command, name: &str, settings: &Settings) -> Result<A, String> {
+    let mut line: Vec<OsString> = vec![command.get_name().into(), name.into()];
     for setting in settings.0.iter().filter(|setting| setting.origin != Origin::Default) {
         for value in &setting.values {
             let mut flag = OsString::from(format!("--{}=", setting.name));
@@ -249,17 +283,12 @@ fn typed_args(command: &Command, settings: &Settings) -> Result<WebhookArgs, Str
             line.push(flag);
         }
     }
-    let without_environment = |webhook: Command| webhook.mut_args(|arg| arg.env(Resettable::Reset));
-    let parsed = command
-        .clone()
-        .mut_subcommand(SUBCOMMAND, without_environment)
-        .try_get_matches_from(line)
-        .and_then(|matches| Args::from_arg_matches(&matches))
-        .map_err(|error| error.to_string().trim_start_matches("error: ").trim_end().to_owned())?;
-    match parsed.command {
-        Parsed::Webhook(args) => Ok(*args),
-        _ => Err("another command came out".to_owned()),
-    }
+    let without_environment = |subcommand: Command| subcommand.mut_args(|arg| arg.env(Resettable::Reset));
+    let told = |error: clap::Error| error.to_string().trim_start_matches("error: ").trim_end().to_owned();
+    let matches = command.clone().mut_subcommand(name, without_environment).try_get_matches_from(line);
+    let matches = matches.map_err(told)?;
+    let of_subcommand = matches.subcommand_matches(name).ok_or("another command came out")?;
+    A::from_arg_matches(of_subcommand).map_err(told)
 }
 
 #[cfg(test)]
@@ -267,24 +296,27 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::cli::args::Args;
 
     /// What the settings rely on; a switch that takes no value could not be turned off by a place that wins.
     #[test]
     fn every_flag_is_a_setting_with_a_value_and_a_variable() {
         let command = Args::command();
-        let webhook = command.find_subcommand(SUBCOMMAND).expect("it is there");
-        let mut settings = 0;
-        for arg in webhook.get_arguments().filter(|arg| !NO_SETTINGS.contains(&arg.get_long().unwrap_or("-")))
-        {
-            let name = arg.get_long().expect("every argument has a name");
-            assert!(arg.get_action().takes_values(), "--{name} takes no value; see --strict-validation");
-            assert!(arg.get_env().is_some(), "--{name} has no variable");
-            assert!(
-                !arg.is_required_set(),
-                "--{name}: what is required is checked in checks.rs, with all the rest"
-            );
-            settings += 1;
+        for subcommand in SUBCOMMANDS.map(|name| command.find_subcommand(name).expect("it is there")) {
+            let mut settings = 0;
+            for arg in
+                subcommand.get_arguments().filter(|arg| !NO_SETTINGS.contains(&arg.get_long().unwrap_or("-")))
+            {
+                let name = arg.get_long().expect("every argument has a name");
+                assert!(arg.get_action().takes_values(), "--{name} takes no value; see --strict-validation");
+                assert!(arg.get_env().is_some(), "--{name} has no variable");
+                assert!(
+                    !arg.is_required_set(),
+                    "--{name}: what is required is checked in checks.rs, with all the rest"
+                );
+                settings += 1;
+            }
+            assert!(settings > 10, "saw {settings}");
         }
-        assert!(settings > 10, "saw {settings}");
     }
 }

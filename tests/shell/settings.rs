@@ -1,4 +1,4 @@
-//! Settings of `sidecarset webhook`: flags, environment, file; all that is wrong at once; `--print-config`.
+//! Settings of the servers: flags, environment, file; all that is wrong at once; `--print-config`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,9 +23,13 @@ impl Folder {
     }
 
     fn run(&self, args: &[&str], variables: &[(&str, &str)]) -> Run {
+        self.run_as("webhook", args, variables)
+    }
+
+    fn run_as(&self, server: &str, args: &[&str], variables: &[(&str, &str)]) -> Run {
         let output = Command::new(env!("CARGO_BIN_EXE_sidecarset"))
             .current_dir(self.0.path())
-            .arg("webhook")
+            .arg(server)
             .args(args)
             .env_clear()
             .envs(variables.iter().copied())
@@ -235,4 +239,54 @@ fn unknown_variables_are_told_and_do_not_stop_it() {
         told,
         "warning: no setting reads the variable SIDECARSET_WORKER; did you mean SIDECARSET_WORKERS?\n"
     );
+}
+
+#[test]
+fn the_controller_has_the_same_three_places() {
+    let folder =
+        Folder::new("kubeconfig: config.yaml\nworkers: 5\nlease: mine\nterminator: true\nresync: 1h\n");
+    let variables =
+        [("SIDECARSET_CONFIG", "config.yaml"), ("SIDECARSET_WORKERS", "7"), ("SIDECARSET_LEASE", "")];
+    let (code, printed, told) =
+        folder.run_as("controller", &["--print-config", "--terminator=false", "--resync=2m"], &variables);
+    assert_eq!((code, told.as_str()), (Some(0), ""));
+    assert_eq!(
+        printed,
+        "kubeconfig: config.yaml # file config.yaml line 1\n\
+         # namespace: not set\n\
+         # revision-namespace: not set\n\
+         lease: mine # file config.yaml line 3\n\
+         lease-duration: \"15s\" # default\n\
+         workers: 7 # environment SIDECARSET_WORKERS\n\
+         resync: \"2m\" # flag\n\
+         service: sidecarset-webhook # default\n\
+         webhook-configuration: sidecarset # default\n\
+         terminator: false # flag\n\
+         probe-listen: \"127.0.0.1:8082\" # default\n\
+         log-format: text # default\n\
+         log-level: info # default\n"
+    );
+}
+
+#[test]
+fn every_setting_of_the_controller_that_is_wrong_is_named() {
+    let folder = Folder::new("lease: A\nwrokers: 1\nresync: 0s\n");
+    let args = ["--config=config.yaml", "--workers=0", "--lease-duration=2s", "--service=a.b"];
+    let variables = [("SIDECARSET_TERMINATOR", "perhaps"), ("SIDECARSET_PROBE_LISTEN", "8082")];
+    let (code, printed, told) = folder.run_as("controller", &args, &variables);
+    assert_eq!((code, printed.as_str()), (Some(2), ""));
+    for expected in [
+        "error: 9 settings are wrong",
+        "  config.yaml line 1, lease is \"A\": it has to be of a-z, 0-9, - and .",
+        "  config.yaml line 2: unknown setting \"wrokers\"; did you mean workers?",
+        "  config.yaml line 3, resync is 0ns: it has to be at least 10s",
+        "  --workers is \"0\": write a number from 1 to 64",
+        "  --lease-duration is 2s: it has to be at least 3s",
+        "  --service is \"a.b\": it has to be of a-z, 0-9 and -",
+        "  SIDECARSET_TERMINATOR is \"perhaps\": it can be true, false",
+        "  SIDECARSET_PROBE_LISTEN is \"8082\": write an IP address and a port",
+        "  no cluster: this is no Pod, so name one with --kubeconfig",
+    ] {
+        assert!(told.contains(expected), "{expected:?} is not in\n{told}");
+    }
 }
