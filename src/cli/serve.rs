@@ -1,5 +1,6 @@
 //! `sidecarset webhook`: the one place that wires server, source, certificates and logs together.
 
+mod announce;
 mod certificate;
 mod client_ca;
 mod source;
@@ -20,7 +21,7 @@ use super::printer::Printer;
 use crate::config::{CertificateConfig, ServeConfig};
 use crate::draw::CountingDraw;
 use crate::metrics::Metrics;
-use crate::server::probes::{self, Check};
+use crate::server::probes::{self, Check, Readiness};
 use crate::server::{self, AppState, RequestLimits};
 use crate::shutdown::{Draining, Signals};
 use crate::source::publish::Published;
@@ -154,12 +155,14 @@ async fn listen(
         let serving = accept::serve(listener, tls, app, limits, connections, stop);
         (address, admissions.spawn(serving))
     };
-    let mut probe_app = probes::app(Arc::clone(state), checks);
+    let readiness = Readiness::new(state, checks);
+    let mut probe_app = probes::app(Arc::clone(state), Arc::clone(&readiness));
     if let Some(configuration) = &config.debug {
         probe_app = probe_app.merge(server::debug::routes(Arc::clone(state), configuration.clone()));
     }
     tokio::spawn(async move { axum::serve(probe_listener, probe_app).await });
-    announce(&config.certificate, address, probe_address);
+    let place = place(&config.certificate, address, probe_address);
+    tokio::spawn(announce::run(place, readiness, Arc::clone(state)));
     Ok(Server { stop, task })
 }
 
@@ -211,15 +214,15 @@ async fn every<T: Send + 'static>(
     }
 }
 
-/// One line that says where we are: what a person needs for curl, and what scripts wait for.
-fn announce(certificate: &CertificateConfig, address: SocketAddr, probe_address: SocketAddr) {
+/// Where we are: what a person needs for curl, and what scripts look for.
+fn place(certificate: &CertificateConfig, address: SocketAddr, probe_address: SocketAddr) -> String {
     let trust = match certificate {
         CertificateConfig::SelfMade { ca_out: Some(file), .. } => format!("CA in {}", file.display()),
         CertificateConfig::SelfMade { ca_out: None, .. } => "self-made CA, write it with --ca-out".to_owned(),
         CertificateConfig::Managed(managed) => format!("certificate in Secret {}", managed.secret),
         CertificateConfig::Folder(dir) => format!("certificate from {}", dir.display()),
     };
-    tracing::info!(
-        "ready: https://{address}/mutate-pod ({trust}); probes and metrics: http://{probe_address}/readyz?verbose"
-    );
+    format!(
+        "https://{address}/mutate-pod ({trust}); probes and metrics: http://{probe_address}/readyz?verbose"
+    )
 }

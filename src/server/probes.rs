@@ -47,27 +47,45 @@ impl Health {
 const NOTHING_HERE: &str = "served here: /healthz, /readyz, /readyz?verbose, /metrics, and with --debug-endpoints \
                             /debug/config and /debug/snapshot";
 
+/// All conditions of readiness of a process.
+pub struct Readiness(Vec<Check>);
+
+impl Readiness {
+    /// Of a server of admissions: a Snapshot is loaded, no drain has started, and each of `checks` holds.
+    #[must_use]
+    pub fn new(state: &Arc<AppState>, checks: Vec<Check>) -> Arc<Self> {
+        let (for_snapshot, for_drain) = (Arc::clone(state), Arc::clone(state));
+        let mut all = vec![
+            Check::new("snapshot", move || Health::when(for_snapshot.published.load().is_some())),
+            Check::new("not-draining", move || Health::when(!for_drain.draining.started())),
+        ];
+        all.extend(checks);
+        Arc::new(Self(all))
+    }
+
+    /// The conditions that do not hold, with what is behind each.
+    #[must_use]
+    pub fn missing(&self) -> Vec<(&'static str, String)> {
+        let looked = self.0.iter().map(|Check { name, look }| (*name, look()));
+        looked.filter(|(_, health)| !health.holds).map(|(name, health)| (name, health.detail)).collect()
+    }
+}
+
 struct ProbeState {
     metrics: Arc<Metrics>,
     in_flight: Box<dyn Fn() -> usize + Send + Sync>,
-    checks: Vec<Check>,
+    readiness: Arc<Readiness>,
 }
 
-/// The routes of the probe port. Ready means: a Snapshot is loaded, no drain has started, and each of `checks` holds.
-pub fn app(state: Arc<AppState>, checks: Vec<Check>) -> Router {
-    let mut all: Vec<Check> = Vec::with_capacity(checks.len() + 2);
-    let for_snapshot = Arc::clone(&state);
-    all.push(Check::new("snapshot", move || Health::when(for_snapshot.published.load().is_some())));
-    let for_drain = Arc::clone(&state);
-    all.push(Check::new("not-draining", move || Health::when(!for_drain.draining.started())));
-    all.extend(checks);
+/// The routes of the probe port of a server of admissions.
+pub fn app(state: Arc<AppState>, readiness: Arc<Readiness>) -> Router {
     let (metrics, in_flight) = (Arc::clone(&state.metrics), Box::new(move || state.in_flight()));
-    routes(ProbeState { metrics, in_flight, checks: all })
+    routes(ProbeState { metrics, in_flight, readiness })
 }
 
 /// The same routes for a process without admissions: ready means that each of `checks` holds.
 pub fn without_admissions(metrics: Arc<Metrics>, checks: Vec<Check>) -> Router {
-    routes(ProbeState { metrics, in_flight: Box::new(|| 0), checks })
+    routes(ProbeState { metrics, in_flight: Box::new(|| 0), readiness: Arc::new(Readiness(checks)) })
 }
 
 fn routes(state: ProbeState) -> Router {
@@ -84,7 +102,7 @@ async fn ready(State(state): State<Arc<ProbeState>>, RawQuery(query): RawQuery) 
     let verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
     let mut text = String::new();
     let mut all_hold = true;
-    for Check { name, look } in &state.checks {
+    for Check { name, look } in &state.readiness.0 {
         let Health { holds, detail } = look();
         all_hold &= holds;
         if verbose || !holds {
@@ -106,7 +124,7 @@ async fn ready(State(state): State<Arc<ProbeState>>, RawQuery(query): RawQuery) 
 async fn metrics(State(state): State<Arc<ProbeState>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = Format::negotiate(accept);
-    state.metrics.ready.set(state.checks.iter().all(|check| (check.look)().holds).into());
+    state.metrics.ready.set(state.readiness.missing().is_empty().into());
     match state.metrics.text((state.in_flight)()) {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], format.of(text)).into_response(),
         Err(error) => Failure::internal(format!("cannot write the metrics: {error}")).into_response(),

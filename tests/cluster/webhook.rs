@@ -74,7 +74,8 @@ impl<'a> Webhook<'a> {
         plane
             .await_ready(&name, pid, || {
                 let log = plane.supervisor.log(&name);
-                let (_, line) = log.rsplit_once("ready: ").ok_or("no line that says so")?;
+                let line = log.lines().rfind(|line| line.contains("probes and metrics: "));
+                let line = line.ok_or("no line that says so")?;
                 let urls: Vec<&str> =
                     line.split_whitespace().filter(|word| word.starts_with("http")).collect();
                 let [serving, probing] = urls[..] else { return Err(line.to_owned()) };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
-use sidecarset::server::{RequestLimits, debug, probes};
+use sidecarset::server::probes::{self, Readiness};
+use sidecarset::server::{RequestLimits, debug};
 
 use crate::router::{Answer, send};
 use crate::support::{LOG_AGENT, mk_empty_state, publish};
@@ -15,7 +16,7 @@ async fn get(yaml: Option<&str>, debugging: bool, path: &str) -> Answer {
     if let Some(yaml) = yaml {
         publish(&state, yaml);
     }
-    let mut app = probes::app(Arc::clone(&state), Vec::new());
+    let mut app = probes::app(Arc::clone(&state), Readiness::new(&state, Vec::new()));
     if debugging {
         app = app.merge(debug::routes(state, "workers: 2\n".to_owned()));
     }

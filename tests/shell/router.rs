@@ -11,7 +11,7 @@ use axum::routing::get;
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use serde_json::{Value, json};
-use sidecarset::server::probes::{self, Check, Health};
+use sidecarset::server::probes::{self, Check, Health, Readiness};
 use sidecarset::server::{self, RequestLimits};
 use tower::ServiceExt;
 
@@ -427,7 +427,10 @@ async fn readiness_says_what_is_missing() {
     let state = mk_empty_state(RequestLimits::default());
     let probe = async |path: &str| {
         let health = Health { holds: true, detail: "ends in 7 days".to_owned() };
-        let app = probes::app(Arc::clone(&state), vec![Check::new("certificate", move || health.clone())]);
+        let app = probes::app(
+            Arc::clone(&state),
+            Readiness::new(&state, vec![Check::new("certificate", move || health.clone())]),
+        );
         send(app, Request::get(path).body(Body::empty()).expect("a request")).await
     };
     assert_eq!(probe("/healthz").await.text, "ok");
@@ -467,7 +470,7 @@ async fn a_scrape_gets_the_format_that_it_asks_for() {
     ] {
         let request =
             Request::get("/metrics").header("accept", accept).body(Body::empty()).expect("a request");
-        let answer = send(probes::app(Arc::clone(&state), Vec::new()), request).await;
+        let answer = send(probes::app(Arc::clone(&state), Readiness::new(&state, Vec::new())), request).await;
         assert!(answer.headers["content-type"].to_str().expect("text").starts_with(content_type));
         assert!(answer.text.contains("sidecarset_build_info{version=\"test\"} 1"), "{}", answer.text);
         assert!(answer.text.contains(&format!("# TYPE {counter} counter\n")), "{}", answer.text);
@@ -479,7 +482,8 @@ async fn readiness_is_a_metric_too() {
     let state = mk_empty_state(RequestLimits::default());
     let ready = async || {
         let request = Request::get("/metrics").body(Body::empty()).expect("a request");
-        let text = send(probes::app(Arc::clone(&state), Vec::new()), request).await.text;
+        let text =
+            send(probes::app(Arc::clone(&state), Readiness::new(&state, Vec::new())), request).await.text;
         text.lines().find_map(|line| line.strip_prefix("sidecarset_ready ").map(str::to_owned))
     };
     assert_eq!(ready().await.as_deref(), Some("0"));
