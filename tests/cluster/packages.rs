@@ -20,8 +20,8 @@ pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// An API server with our namespace and the definitions of other projects that the manifests may use. Nothing else of
-/// the manifests is ever stored in it.
+/// An API server with our namespace, the definitions of other projects that the manifests may use, and the account without which
+/// the Pod of `helm test` is not taken. Nothing else of the manifests is ever stored in it.
 #[track_caller]
 pub(crate) fn judge() -> &'static Kubectl {
     static PLANE: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
@@ -37,6 +37,7 @@ pub(crate) fn judge() -> &'static Kubectl {
         let namespace = repository("manifests/crd/namespace.yaml").display().to_string();
         plane.kubectl.ok(&["create", "-f", &namespace]);
         plane.kubectl.ok(&["create", "namespace", "kruise-system"]);
+        plane.kubectl.in_namespace(NAMESPACE).ok(&["create", "serviceaccount", "sidecarset-test"]);
         plane.kubectl.in_namespace("")
     })
 }
@@ -151,5 +152,14 @@ impl Helm {
     pub(crate) fn template(&self, args: &[&str]) -> Vec<Value> {
         let chart = repository("manifests/chart").display().to_string();
         objects(&self.ok(&[&["template", "sidecarset", &chart], args].concat()))
+    }
+
+    /// What `helm test` makes of the chart: account and rights, and the Pod.
+    #[track_caller]
+    pub(crate) fn test_hooks(&self) -> (Vec<Value>, Value) {
+        let hooks = self.template(&["--show-only", "templates/tests/preflight.yaml"]);
+        let (mut pods, rights): (Vec<_>, _) = hooks.into_iter().partition(|object| object["kind"] == "Pod");
+        assert_eq!((pods.len(), rights.len()), (1, 5));
+        (rights, pods.remove(0))
     }
 }

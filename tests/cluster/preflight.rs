@@ -14,8 +14,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::control_plane::ControlPlane;
+use crate::injected::items;
 use crate::kubectl::Kubectl;
-use crate::packages::kustomized;
+use crate::packages::{Helm, kustomized};
 use crate::pki::Authority;
 use crate::poll;
 use crate::webhook::registration;
@@ -142,6 +143,7 @@ fn an_install_is_checked_and_what_is_wrong_with_it_is_found() {
     .unwrap_or_else(|error| panic!("{error}\n{}", plane.supervisor.log_tail("webhook")));
 
     run(&["--probe-namespace=shop"]).is(0, "after.txt");
+    run_helm_test(&plane).is(0, "helm-test.txt");
 
     let mut binding = install.kubectl.json(&["get", "clusterrolebinding", "sidecarset-webhook"]);
     install.kubectl.ok(&["delete", "clusterrolebinding", "sidecarset-webhook"]);
@@ -197,6 +199,19 @@ fn an_install_is_checked_and_what_is_wrong_with_it_is_found() {
     .unwrap_or_else(|error| panic!("{error}"));
     found.fails("pod-trial", &["got no answer, and failurePolicy Ignore let the Pod through"]);
     assert!(found.row("webhook-policy").contains("warn"), "{}", found.text);
+}
+
+/// What `helm test` runs, with the rights that the chart gives it: it sees everything but the key, and tries nothing.
+#[track_caller]
+fn run_helm_test(plane: &ControlPlane) -> Run {
+    let (rights, pod) = Helm::new(&plane.kubectl).test_hooks();
+    plane.kubectl.in_namespace("").create(&rights);
+    let account = pod["spec"]["serviceAccountName"].as_str().unwrap();
+    let kubeconfig = plane.kubeconfig_of(&format!("system:serviceaccount:{OWN}:{account}"));
+    let args: Vec<&str> = items(&pod["spec"]["containers"][0]["args"]).filter_map(Value::as_str).collect();
+    let (command, flags) = args.split_first().unwrap();
+    assert_eq!(*command, "preflight");
+    Run::new(&plane.kubectl, &kubeconfig, flags)
 }
 
 /// OpenKruise's webhook for Pods, as its chart registers it, with nobody behind it.

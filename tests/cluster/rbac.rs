@@ -1,4 +1,4 @@
-//! The rights of the two service accounts: what they have, all of it, and what they must not have.
+//! The rights of the service accounts: what they have, all of it, and what they must not have.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,11 @@ use serde_json::Value;
 use crate::control_plane::ControlPlane;
 use crate::injected::items;
 use crate::kubectl::list;
-use crate::packages::{NAMESPACE, kustomized};
+use crate::packages::{Helm, NAMESPACE, kustomized};
 
 const WEBHOOK: &str = "system:serviceaccount:sidecarset-system:sidecarset-webhook";
 const CONTROLLER: &str = "system:serviceaccount:sidecarset-system:sidecarset-controller";
+const TEST: &str = "system:serviceaccount:sidecarset-system:sidecarset-test";
 
 /// Rights in the whole cluster.
 const EVERYWHERE: [&str; 4] = [
@@ -48,6 +49,21 @@ const CONTROLLER_AT_HOME: [&str; 4] = [
     "list endpointslices.discovery.k8s.io",
 ];
 
+/// Rights of what `helm test` runs, in the whole cluster.
+const TEST_EVERYWHERE: [&str; 5] = [
+    "list mutatingwebhookconfigurations,validatingwebhookconfigurations.admissionregistration.k8s.io",
+    "list deployments.apps kruise-controller-manager",
+    "get customresourcedefinitions.apiextensions.k8s.io sidecarsets.apps.kruise.io",
+    "get namespaces sidecarset-system",
+    "create subjectaccessreviews.authorization.k8s.io",
+];
+/// The same in our own namespace, besides.
+const TEST_AT_HOME: [&str; 3] = [
+    "get deployments.apps sidecarset-webhook",
+    "get services sidecarset-webhook",
+    "list endpointslices.discovery.k8s.io",
+];
+
 /// Asked of the API server, rule by rule: nothing is missing and nothing is there that is not in the lists above.
 #[test]
 #[ignore = "needs a control plane: make test"]
@@ -56,6 +72,7 @@ fn the_accounts_have_these_rights_and_no_others() {
     for (account, everywhere, own) in [
         (WEBHOOK, &EVERYWHERE[..], [&AT_HOME[..], &IN_DEFAULT[..], &[]]),
         (CONTROLLER, &CONTROLLER_EVERYWHERE[..], [&CONTROLLER_AT_HOME[..], &[], &[]]),
+        (TEST, &TEST_EVERYWHERE[..], [&TEST_AT_HOME[..], &[], &[]]),
     ] {
         for (namespace, own) in [NAMESPACE, "default", "kube-system"].into_iter().zip(own) {
             let expected: BTreeSet<String> =
@@ -139,13 +156,15 @@ fn assert_denied(account: &str, questions: &[(&str, &str)]) {
     }
 }
 
-/// A control plane with the manifests really applied.
+/// A control plane with the manifests really applied, and the account of `helm test`.
 fn installed() -> &'static ControlPlane {
     static PLANE: std::sync::OnceLock<Result<ControlPlane, String>> = std::sync::OnceLock::new();
     let plane = PLANE.get_or_init(|| {
         let plane = ControlPlane::without_controllers("rights")?;
         let apply = ["apply", "--server-side", "--filename=-"];
-        plane.kubectl.in_namespace("").run_with_input(&apply, &list(&kustomized(&plane.kubectl)))?;
+        let mut objects = kustomized(&plane.kubectl);
+        objects.extend(Helm::new(&plane.kubectl).test_hooks().0);
+        plane.kubectl.in_namespace("").run_with_input(&apply, &list(&objects))?;
         Ok(plane)
     });
     plane.as_ref().unwrap_or_else(|error| panic!("{error}"))
