@@ -10,6 +10,7 @@ mod offline;
 mod on_cluster;
 pub mod preflight;
 pub mod printer;
+mod process;
 pub mod rollout;
 pub mod serve;
 mod settings;

@@ -10,7 +10,6 @@ pub mod self_made;
 pub mod source;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -49,11 +48,4 @@ pub fn server_config_with(
     // The API server does not resume sessions, so tickets would only cost bytes in each of its handshakes.
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
-}
-
-/// Seconds since 1970, by the clock of this machine.
-#[must_use]
-pub fn unix_now() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX)
 }

@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::runtime::Builder;
-
 use super::printer::Printer;
-use super::serve::bind;
+use super::process::{bind, runtime, start_log};
+use crate::clock::since_1970;
 use crate::cluster::client;
 use crate::cluster::identity::Identity;
 use crate::config::{ClusterConfig, ControllerConfig};
@@ -15,7 +14,6 @@ use crate::controller::{Controller, Settings};
 use crate::metrics::Metrics;
 use crate::server::probes::{self, Check, Health};
 use crate::shutdown::Signals;
-use crate::telemetry;
 
 /// Works until it is told to stop, or has lost its Lease. `warnings` about the settings are logged first. Exit code: 0 stopped, 1
 /// the Lease was lost, 2 cannot run.
@@ -28,17 +26,8 @@ pub fn run(config: ControllerConfig, warnings: &[String], printer: &mut Printer)
 
 fn start(config: ControllerConfig, warnings: &[String]) -> Result<ExitCode, String> {
     let metrics = Arc::new(Metrics::for_controller(env!("CARGO_PKG_VERSION")));
-    let log = telemetry::start(config.log_format, config.log_level, metrics.log_lines_dropped.clone())
-        .map_err(|error| format!("cannot start logging: {error}"))?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    let runtime = Builder::new_multi_thread()
-        .thread_name("controller")
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start the threads: {error}"))?;
+    let log = start_log(config.log_format, config.log_level, &metrics, warnings)?;
+    let runtime = runtime("controller", 2)?;
     let result = runtime.block_on(work(config, metrics));
     runtime.shutdown_background();
     drop(log);
@@ -88,8 +77,8 @@ fn settings(config: ControllerConfig) -> Settings {
         Terms { lease: lease_duration, renew_deadline: lease_duration * 2 / 3, retry: lease_duration / 8 };
     Settings {
         revision_namespace,
-        // Two processes on one machine are two candidates.
-        identity: format!("{pod}_{}_{:x}", std::process::id(), started_nanos()),
+        // Two processes on one machine are two candidates, and so is an earlier one with the same number.
+        identity: format!("{pod}_{}_{:x}", std::process::id(), since_1970().as_nanos()),
         namespace,
         lease,
         terms,
@@ -101,10 +90,4 @@ fn settings(config: ControllerConfig) -> Settings {
         webhook_configuration,
         terminator,
     }
-}
-
-/// Tells a process from an earlier one with its number.
-fn started_nanos() -> u128 {
-    use std::time::{SystemTime, UNIX_EPOCH};
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
 }

@@ -2,7 +2,6 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 use sidecarset_core::admission::Request;
@@ -10,6 +9,7 @@ use sidecarset_core::context::{Context, Features, FirstPod};
 use sidecarset_core::snapshot::Snapshot;
 use sidecarset_core::validation::Options;
 
+use crate::clock::unix_now;
 use crate::source::documents::{self, kind_of};
 use crate::source::folder::{self, Files, Problem};
 
@@ -79,9 +79,7 @@ pub(super) fn creation(namespace: &str) -> Request<'_> {
 
 /// What an admission here and now may know.
 pub(super) fn context(features: Features) -> Context<'static> {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let now_unix = i64::try_from(since_1970).unwrap_or_default();
-    Context { now_unix, features, draw: &FirstPod, live_namespace: None }
+    Context { now_unix: unix_now(), features, draw: &FirstPod, live_namespace: None }
 }
 
 /// What is done with a Pod: itself, its namespace, and how people call it.

@@ -8,16 +8,16 @@ mod source;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustls::server::NoClientAuth;
 use rustls::server::danger::ClientCertVerifier;
-use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::printer::Printer;
+use super::process::{bind, runtime, start_log};
 use crate::config::{CertificateConfig, ServeConfig};
 use crate::draw::CountingDraw;
 use crate::metrics::Metrics;
@@ -26,7 +26,6 @@ use crate::server::{self, AppState, RequestLimits};
 use crate::shutdown::{Draining, Signals};
 use crate::source::publish::Published;
 use crate::spans::Spans;
-use crate::telemetry;
 use crate::tls::accept::ConnectionLimits;
 use crate::tls::resolver::CurrentCertificate;
 use crate::tls::{self, accept};
@@ -44,11 +43,7 @@ pub fn run(config: ServeConfig, warnings: &[String], printer: &mut Printer) -> E
 
 fn serve(config: ServeConfig, warnings: &[String]) -> Result<ExitCode, String> {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let log = telemetry::start(config.log_format, config.log_level, metrics.log_lines_dropped.clone())
-        .map_err(|error| format!("cannot start logging: {error}"))?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
+    let log = start_log(config.log_format, config.log_level, &metrics, warnings)?;
     // Admissions have threads of their own, so that loading SidecarSets or a scrape cannot delay one.
     let admissions = runtime("admission", config.workers)?;
     let background = runtime("background", 1)?;
@@ -57,15 +52,6 @@ fn serve(config: ServeConfig, warnings: &[String]) -> Result<ExitCode, String> {
     background.shutdown_background();
     drop(log);
     result
-}
-
-fn runtime(name: &str, threads: usize) -> Result<Runtime, String> {
-    Builder::new_multi_thread()
-        .thread_name(name)
-        .worker_threads(threads)
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start the {name} threads: {error}"))
 }
 
 async fn serve_until_signal(
@@ -180,18 +166,6 @@ async fn drain(mut server: Server, delay: Duration, state: Arc<AppState>) {
             tracing::warn!(limit = ?DRAIN_LIMIT, "requests were still in flight at the end of the drain")
         }
     }
-}
-
-pub(super) async fn bind(flag: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
-    let wrong = |error| format!("{flag} {address}: {error}; name a free port on an address of this machine");
-    let listener = TcpListener::bind(address).await.map_err(wrong)?;
-    let bound = listener.local_addr().map_err(wrong)?;
-    Ok((listener, bound))
-}
-
-/// Seconds since 1970, as metrics tell times.
-fn unix_now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Calls `step` on a thread that may block, again and again, for as long as the runtime lives. A panic in it is logged by

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Fuse, FusedFuture as _, FutureExt as _};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -173,13 +172,7 @@ impl Writer {
             reason: Some(write.key.reason.as_str().to_owned()),
             action: Some("Inject".to_owned()),
             note: Some(note(&write.note)),
-            regarding: Some(ObjectReference {
-                api_version: Some("apps.kruise.io/v1beta1".to_owned()),
-                kind: Some("SidecarSet".to_owned()),
-                name: Some(set.to_owned()),
-                uid,
-                ..ObjectReference::default()
-            }),
+            regarding: Some(objects::reference_to_set(set, uid)),
             reporting_controller: Some(CONTROLLER.to_owned()),
             reporting_instance: Some(self.reporter.clone()),
             series: (write.count > 1).then(|| series(write.count, now)),

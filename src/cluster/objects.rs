@@ -1,6 +1,7 @@
 //! The objects of ours in the API server, as kube addresses them.
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
@@ -23,6 +24,19 @@ pub fn revision_resource() -> ApiResource {
 #[must_use]
 pub fn sidecar_sets(client: Client) -> Api<DynamicObject> {
     Api::all_with(client, &sidecar_set_resource())
+}
+
+/// What an Event about a SidecarSet points to.
+#[must_use]
+pub fn reference_to_set(name: &str, uid: Option<String>) -> ObjectReference {
+    let ApiResource { api_version, kind, .. } = sidecar_set_resource();
+    ObjectReference {
+        api_version: Some(api_version),
+        kind: Some(kind),
+        name: Some(name.to_owned()),
+        uid,
+        ..ObjectReference::default()
+    }
 }
 
 /// ControllerRevisions of a namespace.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::leader::Leadership;
 use crate::cluster::events::note;
+use crate::cluster::objects;
 use crate::metrics::{ControllerMetrics, WriteKind};
 
 /// Who reports, by the names that upstream's Events have. Rule: C-EVT-1, C-EVT-5.
@@ -70,13 +71,7 @@ impl EventSink {
     pub fn tell(&self, event: &Event, (set, uid): (&str, &str)) {
         let Event { about, is_warning, reason, message } = event;
         let about = match about {
-            About::Set => ObjectReference {
-                api_version: Some("apps.kruise.io/v1beta1".to_owned()),
-                kind: Some("SidecarSet".to_owned()),
-                name: Some(set.to_owned()),
-                uid: Some(uid.to_owned()),
-                ..ObjectReference::default()
-            },
+            About::Set => objects::reference_to_set(set, Some(uid.to_owned())),
             About::Pod(key) => ObjectReference {
                 api_version: Some("v1".to_owned()),
                 kind: Some("Pod".to_owned()),

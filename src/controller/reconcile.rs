@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use sidecarset_core::control::pod::PodFacts;
 use sidecarset_core::control::revisions::RevisionFacts;
@@ -14,6 +14,7 @@ use super::Controller;
 use super::apply::ApplyError;
 use super::queue::Outcome;
 use super::world::Look;
+use crate::clock::unix_now;
 
 /// How often a look is made anew because a name for a revision was taken. Upstream has no limit (C-REV-14); the queue has.
 const NAME_ATTEMPTS: usize = 16;
@@ -78,8 +79,7 @@ impl Controller {
 
     /// The moment, on both clocks.
     pub(super) fn now(&self) -> Now {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Now { unix: i64::try_from(since_1970).unwrap_or(i64::MAX), monotonic: self.started.elapsed() }
+        Now { unix: unix_now(), monotonic: self.started.elapsed() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
@@ -14,6 +14,7 @@ use super::AppState;
 use super::intake::{self, Call, Deadline};
 use super::review::{self, Object, Review};
 use super::status::Failure;
+use crate::clock::unix_now;
 use crate::faults::{Fault, Reason};
 use crate::metrics::{Operation, Outcome};
 use crate::source::namespace::{LiveRead, ReadError};
@@ -98,13 +99,8 @@ fn decide(
     let Some(snapshot) = snapshot.as_ref() else {
         return Err(Failure::unavailable(state.published.why_not_yet()));
     };
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let context = Context {
-        now_unix: i64::try_from(since_1970).unwrap_or_default(),
-        features: state.features,
-        draw: &*state.draw,
-        live_namespace,
-    };
+    let context =
+        Context { now_unix: unix_now(), features: state.features, draw: &*state.draw, live_namespace };
     Ok(admission::admit(&request, pod, snapshot, &context))
 }
 

@@ -5,7 +5,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use super::issue::{self, Validity};
 use super::source::{CertificateError, CertificateSource, ServingPair, pair};
-use super::unix_now;
+use crate::clock::unix_now;
 
 const DAY: i64 = 24 * 3600;
 /// The CA outlives any process; its key is never written down.

@@ -270,7 +270,7 @@ fn changed(secret: &Value, before: &Value) -> bool {
 fn a_secret_that_cannot_be_used_is_repaired() {
     let site = Site::new("certificates-broken");
     let day = 24 * 3600;
-    let now = sidecarset::tls::unix_now();
+    let now = sidecarset::clock::unix_now();
     let authority = sidecarset::tls::managed::authority::Authority::new(now - 400 * day).unwrap();
     let leaf = authority.issue(&["127.0.0.1".to_owned()], now - 100 * day).unwrap();
     assert!(leaf.validity.until < now);

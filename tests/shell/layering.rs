@@ -8,18 +8,19 @@ use std::path::Path;
 /// Module and what it may name of ours. `cli` may name everything: `cli/serve.rs` wires it all together.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("causes", &[]),
-    ("cluster", &["causes", "cluster", "faults", "metrics", "tls"]),
+    ("clock", &[]),
+    ("cluster", &["causes", "clock", "cluster", "faults", "metrics", "tls"]),
     ("config", &["cli", "cluster", "config", "source", "telemetry"]),
-    ("controller", &["causes", "cluster", "controller", "metrics", "source"]),
+    ("controller", &["causes", "clock", "cluster", "controller", "metrics", "source"]),
     ("draw", &[]),
     ("duration", &[]),
     ("metrics", &["metrics"]),
-    ("server", &["duration", "faults", "metrics", "server", "shutdown", "source", "spans"]),
+    ("server", &["clock", "duration", "faults", "metrics", "server", "shutdown", "source", "spans"]),
     ("shutdown", &[]),
     ("source", &["causes", "metrics", "source"]),
     ("spans", &[]),
     ("telemetry", &[]),
-    ("tls", &["metrics", "tls"]),
+    ("tls", &["clock", "metrics", "tls"]),
     ("faults", &[]),
     ("lib", &[]),
 ];

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{every, unix_now};
+use super::every;
+use crate::clock::{since_1970, unix_now};
 use crate::cluster::certificates::{self, Settings};
 use crate::cluster::client;
 use crate::config::{CertificateConfig, ManagedConfig, ServeConfig};
@@ -49,7 +50,7 @@ pub(super) async fn start(
     tokio::spawn(every(POLL, keeper, move |keeper| look(keeper, &for_look)));
     Ok(vec![Check::new("certificate", move || Health {
         holds: current.is_loaded(),
-        detail: lifetime(metrics.certificate_expiry.get() - unix_now()),
+        detail: lifetime(metrics.certificate_expiry.get() - since_1970().as_secs_f64()),
     })])
 }
 
@@ -105,7 +106,7 @@ fn lifetime(seconds: f64) -> String {
 
 fn note(not_after_unix: i64, metrics: &Metrics) {
     metrics.certificate_expiry.set(not_after_unix as f64);
-    if (not_after_unix as f64) < unix_now() {
+    if not_after_unix < unix_now() {
         tracing::warn!(not_after_unix, "the serving certificate has ended: clients will refuse it");
     }
 }

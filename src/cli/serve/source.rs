@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use sidecarset_core::validation::Options;
 
-use super::{every, unix_now};
+use super::every;
+use crate::clock::since_1970;
 use crate::cluster::client;
 use crate::cluster::events::{self, Recorder};
 use crate::config::{ClusterConfig, ServeConfig, SourceConfig};
@@ -73,7 +74,7 @@ async fn watch_cluster(
     tokio::spawn(every(AGE_POLL, health, move |health| {
         if let Some(age) = health.age(Instant::now()) {
             for_metrics.watch.snapshot_age.set(age.as_secs_f64());
-            for_metrics.source_last_success.set(unix_now() - age.as_secs_f64());
+            for_metrics.source_last_success.set(since_1970().as_secs_f64() - age.as_secs_f64());
         }
     }));
     // The API server being away later is no reason to take a webhook out of service that goes on answering.
@@ -114,7 +115,7 @@ fn load(
 fn look(source: &mut FolderSource, metrics: &Metrics) {
     match source.check() {
         Change::None => {
-            metrics.source_last_success.set(unix_now());
+            metrics.source_last_success.set(since_1970().as_secs_f64());
         }
         Change::Published(sets) => note_published(sets, metrics),
         Change::Failed(problems) => {
@@ -129,7 +130,7 @@ fn look(source: &mut FolderSource, metrics: &Metrics) {
 
 fn note_published(sets: usize, metrics: &Metrics) {
     metrics.sidecarsets.set(i64::try_from(sets).unwrap_or(i64::MAX));
-    metrics.source_last_success.set(unix_now());
+    metrics.source_last_success.set(since_1970().as_secs_f64());
     if sets == 0 {
         tracing::warn!("the folder holds no SidecarSet: no Pod will be changed");
     } else {

@@ -14,13 +14,13 @@ use super::registration::{OurService, Registration};
 use super::status::{Report, Status, time};
 use super::watch::{self, Found};
 use super::{BUNDLE_MANAGER, DEFINITION, MANAGER, Settings, secret};
+use crate::clock::unix_now;
 use crate::metrics::Metrics;
 use crate::tls::managed::authority::CaCertificate;
 use crate::tls::managed::contents::Contents;
 use crate::tls::managed::replica::{Next, Replica, Step};
 use crate::tls::managed::spread::Seen;
 use crate::tls::resolver::CurrentCertificate;
-use crate::tls::unix_now;
 
 /// Longest time for one call of the API server.
 const CALL: Duration = Duration::from_secs(10);

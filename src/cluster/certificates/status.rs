@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-use crate::tls::unix_now;
+use crate::clock::unix_now;
 
 /// What a probe may ask for at any time.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use super::object::{name, option, secret_mounted_at, text};
 use super::trial::{self, Answer, Calls, Counters, PodTrial, SetTrial};
 use super::{definition, rights};
 use crate::causes;
-use crate::tls::unix_now;
+use crate::clock::unix_now;
 
 /// Longest wait for one answer: longer than the API server waits for a webhook.
 const PATIENCE: Duration = Duration::from_secs(40);
