@@ -13,6 +13,7 @@ pub mod draw;
 pub mod duration;
 pub mod faults;
 pub mod metrics;
+pub mod pauses;
 pub mod server;
 pub mod shutdown;
 pub mod source;

@@ -18,6 +18,7 @@ use super::args::{ObjectOutput, StatusArgs};
 use super::on_cluster::on_cluster;
 use super::printer::Printer;
 use crate::cluster::objects;
+use crate::pauses::Pauses;
 use report::{Report, State};
 
 /// Columns of a terminal that does not tell.
@@ -109,7 +110,7 @@ struct Follower<'a> {
 
 impl Follower<'_> {
     async fn follow(&mut self, client: &Client, sets: Api<DynamicObject>) -> ExitCode {
-        let mut states = pin!(watcher::watch_object(sets, self.name).default_backoff());
+        let mut states = pin!(watcher::watch_object(sets, self.name).backoff(Pauses::default()));
         let limit = self.args.timeout;
         let mut too_late = pin!(async move {
             match limit {

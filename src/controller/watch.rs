@@ -29,6 +29,7 @@ use super::Controller;
 use super::world::{Due, World};
 use crate::causes;
 use crate::cluster::objects;
+use crate::pauses::Pauses;
 use crate::source::watch::object::RawObject;
 
 /// How long one watch call lasts: a connection that broke without a sign is noticed by its end.
@@ -166,7 +167,7 @@ async fn follow<K>(
     }
     let (mut listed, mut is_first, mut failed) = (BTreeSet::new(), true, false);
     loop {
-        let mut events = pin!(watch(api.clone(), config.clone()).default_backoff());
+        let mut events = pin!(watch(api.clone(), config.clone()).backoff(Pauses::default()));
         let mut ends = pin!(tokio::time::sleep(resync));
         let mut is_listing = true;
         loop {

@@ -35,6 +35,7 @@ use tokio::sync::Notify;
 
 use super::publish::Published;
 use crate::metrics::{Metrics, WatchedKind};
+use crate::pauses::Pauses;
 use compiler::Compiler;
 use debounce::Debounce;
 use health::Health;
@@ -123,7 +124,7 @@ fn follow<K: Send + 'static>(
 ) {
     let (shared, scope) = (Arc::clone(shared), scope.clone());
     tokio::spawn(async move {
-        let mut batches = pin!(events.default_backoff().ready_chunks(BATCH));
+        let mut batches = pin!(events.backoff(Pauses::default()).ready_chunks(BATCH));
         while let Some(batch) = batches.next().await {
             let mut happenings = Vec::with_capacity(batch.len());
             for event in batch {

@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use kube::runtime::utils::Backoff as _;
-use kube::runtime::watcher::{self, DefaultBackoff, watch_object};
+use kube::runtime::watcher::{self, watch_object};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
+use crate::pauses::Pauses;
+
 /// A watch that has said nothing for so long is begun again. Nothing happens to these objects for months, so a connection that
 /// broke without a word would not be noticed.
 const SILENCE: Duration = Duration::from_secs(240);
-
-/// Between two attempts, if the usual series of pauses should end.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What a watch has found.
 #[derive(Debug)]
@@ -39,7 +38,7 @@ pub(super) fn follow<K, T>(
     T: Send + 'static,
 {
     tokio::spawn(async move {
-        let mut pauses = DefaultBackoff::default();
+        let mut pauses = Pauses::default();
         loop {
             let mut stream = std::pin::pin!(watch_object(api.clone(), &name));
             while let Ok(Some(event)) = tokio::time::timeout(SILENCE, stream.next()).await {
@@ -56,7 +55,7 @@ pub(super) fn follow<K, T>(
                 if failed {
                     // The stream would go on by itself, but tells nothing as long as the object stays as it is: then nobody
                     // would know that it can be watched again. A new one begins with what is there.
-                    tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
+                    tokio::time::sleep(pauses.after_failure()).await;
                     break;
                 }
                 pauses.reset();
