@@ -3,7 +3,9 @@
 //! The short form is a test of the cluster tier. `make soak` runs the long one: `SOAK_ADMISSIONS` says how many.
 
 mod callers;
+mod excuse;
 mod fleet;
+mod report;
 mod sets;
 mod siege;
 mod tally;
@@ -27,10 +29,12 @@ use crate::service;
 
 use callers::{Callers, Trust};
 use fleet::{API_SERVER, Fleet, REPLICAS};
-use tally::{Report, Tally, Way};
+use report::Report;
+use sets::{SETS, Stalest};
+use tally::{Tally, Way};
 
-/// Between two changes of a set.
-const CHANGE: Duration = Duration::from_millis(100);
+/// Between two changes of one set. There are two, each with somebody of its own who changes it.
+const CHANGE: Duration = Duration::from_millis(180);
 
 /// How much is done.
 struct Plan {
@@ -38,12 +42,14 @@ struct Plan {
     admissions: usize,
     /// Reviews at once, every second.
     burst: u64,
+    /// How many bursts may wait for answers at a time.
+    bursts: usize,
     /// Programs that create Pods at the API server, and the time between two Pods of each.
     creators: usize,
     period: Duration,
     connection_age: Duration,
-    /// Whether somebody takes all connections, and machines vanish.
-    siege: bool,
+    /// Whether somebody takes all connections and machines vanish, and the rates are asserted.
+    is_long: bool,
 }
 
 impl Plan {
@@ -52,19 +58,21 @@ impl Plan {
             Ok(Ok(admissions)) => Self {
                 admissions,
                 burst: 200,
-                creators: 8,
-                period: Duration::from_millis(80),
+                bursts: 20,
+                creators: 16,
+                period: Duration::from_millis(100),
                 connection_age: Duration::from_secs(60),
-                siege: true,
+                is_long: true,
             },
             Ok(Err(error)) => panic!("SOAK_ADMISSIONS: {error}"),
             Err(_) => Self {
                 admissions: 3_000,
                 burst: 100,
+                bursts: 1,
                 creators: 3,
                 period: Duration::from_millis(100),
                 connection_age: Duration::from_secs(10),
-                siege: false,
+                is_long: false,
             },
         }
     }
@@ -76,19 +84,26 @@ impl Plan {
 fn no_admission_is_lost_and_none_is_wrong() {
     own_network::run("soak::no_admission_is_lost_and_none_is_wrong", || {
         let start = Instant::now();
-        let (report, stalest, answered, logs) = soak(&Plan::new());
+        let plan = Plan::new();
+        let (report, stalest, answered, logs) = soak(&plan);
         eprintln!(
-            "soak of {:.0?}\n{report}behind the newest set by at most {stalest:.1?}\nanswered by the replicas: {answered:?}",
+            "soak of {:.0?}\n{report}{stalest}| answered by the replicas | {answered:?} |",
             start.elapsed()
         );
         assert_eq!(report.wrong, Vec::<String>::new(), "{logs}");
         assert!(report.failed.is_empty(), "{logs}");
+        assert!(report.sent_again.is_empty(), "the API server was there:\n{logs}");
         assert!(report.good(Way::ThroughApi) >= 300, "too few through the API server");
         assert!(answered.iter().all(|answers| *answers > 100), "each replica had its share: {answered:?}");
+        if plan.is_long {
+            assert!(report.share_through_api() >= 0.25, "a quarter has to come through the API server");
+            assert!(report.changes_a_second() >= 10.0, "sets have to change at 10/s");
+            assert!(report.bursts_a_second() >= 0.95, "a burst has to come each second");
+        }
     });
 }
 
-fn soak(plan: &Plan) -> (Report, Duration, Vec<usize>, String) {
+fn soak(plan: &Plan) -> (Report, Stalest, Vec<usize>, String) {
     let addresses: Vec<_> = [API_SERVER].into_iter().chain(REPLICAS).collect();
     let plane = ControlPlane::in_this_network("soak", &addresses).unwrap();
     install(&plane);
@@ -109,12 +124,11 @@ fn soak(plan: &Plan) -> (Report, Duration, Vec<usize>, String) {
     let trust = runtime.block_on(Trust::new(&callers.client, &plane.folder, &fleet.listed)).unwrap();
     let trust = Arc::new(trust);
     runtime.spawn(Arc::clone(&trust).follow(callers.client.clone()));
-    let mut running = vec![
-        runtime.spawn(Arc::clone(&callers).burst(Arc::clone(&trust), plan.burst)),
-        runtime.spawn(Arc::clone(&callers).change(CHANGE)),
-    ];
+    let mut running =
+        vec![runtime.spawn(Arc::clone(&callers).burst(Arc::clone(&trust), plan.burst, plan.bursts))];
+    running.extend((0..SETS.len()).map(|set| runtime.spawn(Arc::clone(&callers).change(set, CHANGE))));
     running.extend((0..plan.creators).map(|_| runtime.spawn(Arc::clone(&callers).create(plan.period))));
-    let acts = if plan.siege { besiege(&plane, &fleet, &tally, &runtime, &trust) } else { Ok(()) };
+    let acts = if plan.is_long { besiege(&plane, &fleet, &tally, &runtime, &trust) } else { Ok(()) };
     let acts = acts.and_then(|()| act(plan, &fleet, &tally));
     callers.done.store(true, Ordering::Relaxed);
     for running in running {
@@ -141,10 +155,10 @@ fn install(plane: &ControlPlane) {
 /// Makes the sets and waits until every replica knows them and a Pod gets its sidecars.
 fn begin(plane: &ControlPlane, runtime: &Runtime, fleet: &Fleet<'_>, callers: &Callers) {
     let stream = plane.namespace(callers::NAMESPACE, json!({}));
-    for _ in 0..2 {
-        runtime.block_on(callers.change_one());
+    for set in 0..SETS.len() {
+        runtime.block_on(callers.change_one(set));
     }
-    fleet.await_sets(2).unwrap();
+    fleet.await_sets(SETS.len()).unwrap();
     let probe = ["run", "probe", "--image=probe:1", "--labels=app=shop", "--dry-run=server", "-o", "yaml"];
     poll::until("a replica to be asked", Duration::from_secs(20), || {
         let text = stream.run(&probe)?;
@@ -177,7 +191,7 @@ fn act(plan: &Plan, fleet: &Fleet<'_>, tally: &Tally) -> Result<(), String> {
         fleet.rotate()?;
         fleet.restart(2)?;
         fleet.await_rotated()?;
-        if tally.good() >= plan.admissions {
+        if tally.admissions() >= plan.admissions {
             return Ok(());
         }
     }

@@ -100,7 +100,8 @@ impl Target {
         };
         tcp.set_nodelay(true).map_err(wrong)?;
         let stream = self.connector.connect(self.name.clone(), tcp).await.map_err(wrong)?;
-        Ok(Connection { stream, buffer: Vec::with_capacity(LARGEST_HEAD), idle_since: Instant::now() })
+        let buffer = Vec::with_capacity(LARGEST_HEAD);
+        Ok(Connection { address, stream, buffer, idle_since: Instant::now() })
     }
 }
 
@@ -162,8 +163,7 @@ impl Pool {
 
     /// Posts the review and checks the answer. Returns the answer's body size in bytes.
     pub(crate) async fn call(self: &Arc<Self>) -> Result<usize, String> {
-        let answer = tokio::time::timeout(ANSWER_TIME, self.exchange(&self.target.request)).await;
-        let answer = answer.unwrap_or_else(|_elapsed| Err(no_answer()))?;
+        let answer = self.exchange(&self.target.request, Instant::now() + ANSWER_TIME).await?;
         answer.good()?;
         check_answer(&answer.body)?;
         Ok(answer.body.len())
@@ -173,23 +173,28 @@ impl Pool {
     /// answer is 429 or 5xx with `Retry-After`, and never if the connection fails.
     pub(crate) async fn post(self: &Arc<Self>, review: &[u8]) -> Result<Vec<u8>, String> {
         let request = self.target.request_of(review);
-        let call = async {
-            loop {
-                let answer = self.exchange(&request).await?;
-                match answer.head.retry_after {
-                    Some(seconds) if answer.head.status == 429 || answer.head.status >= 500 => {
-                        tokio::time::sleep(Duration::from_secs(seconds)).await;
-                    }
-                    _ => return answer.good().map(|()| answer.body),
-                }
+        let until = Instant::now() + ANSWER_TIME;
+        loop {
+            let answer = self.exchange(&request, until).await?;
+            let asks_again = answer.head.status == 429 || answer.head.status >= 500;
+            let next = answer.head.retry_after.filter(|_| asks_again);
+            let next = next.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+            match next {
+                Some(next) if next < until => tokio::time::sleep_until(next.into()).await,
+                _ => return answer.good().map(|()| answer.body),
             }
-        };
-        tokio::time::timeout(ANSWER_TIME, call).await.unwrap_or_else(|_elapsed| Err(no_answer()))
+        }
     }
 
-    async fn exchange(self: &Arc<Self>, request: &[u8]) -> Result<Answer, String> {
-        let mut connection = self.take().await?;
-        let answer = connection.exchange(request).await?;
+    /// Every error names the address that the call went to, if it went anywhere.
+    async fn exchange(self: &Arc<Self>, request: &[u8], until: Instant) -> Result<Answer, String> {
+        let connection = tokio::time::timeout_at(until.into(), self.take()).await;
+        let mut connection =
+            connection.map_err(|_elapsed| format!("no connection within {ANSWER_TIME:?}"))??;
+        let answer = tokio::time::timeout_at(until.into(), connection.exchange(request)).await;
+        let answer = answer
+            .map_err(|_elapsed| format!("no answer from {} within {ANSWER_TIME:?}", connection.address))?
+            .map_err(|wrong| format!("{}: {wrong}", connection.address))?;
         if answer.head.keep_alive {
             connection.idle_since = Instant::now();
             self.give(Ok(connection));
@@ -240,6 +245,7 @@ impl Pool {
 
 /// A connection to the server.
 pub(crate) struct Connection {
+    address: String,
     stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
     idle_since: Instant,
@@ -258,10 +264,6 @@ impl Answer {
         let text = String::from_utf8_lossy(self.body.get(..300).unwrap_or(&self.body));
         Err(format!("HTTP {}: {text}", self.head.status))
     }
-}
-
-fn no_answer() -> String {
-    format!("no answer within {ANSWER_TIME:?}")
 }
 
 impl Connection {

@@ -50,7 +50,7 @@ impl Callers {
             let pod = sets::pod(NAMESPACE, &name, number);
             let from = Instant::now();
             let called = match self.create_one(&name, &pod).await {
-                Ok(pod) => judged(self.sets.judge(&pod, from, Instant::now())),
+                Ok(pod) => judged(self.judge(&pod, from)),
                 Err(called) => called,
             };
             self.tally.add(Way::ThroughApi, from, called);
@@ -79,26 +79,26 @@ impl Callers {
                 Err(kube::Error::Api(status)) if status.code != 429 && status.code < 500 => {
                     return Err(Called::Wrong(status.message.clone()));
                 }
-                Err(_) => self.tally.sent_again(),
+                Err(error) => self.tally.sent_again(error.to_string()),
             }
             again = true;
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Changes a set every `period`, until told to stop.
-    pub(crate) async fn change(self: Arc<Self>, period: Duration) {
+    /// Changes a set every `period`, until told to stop. What could not be done while the API server was away is made up for.
+    pub(crate) async fn change(self: Arc<Self>, set: usize, period: Duration) {
         let mut tick = tokio::time::interval(period);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
         while !self.done.load(Ordering::Relaxed) {
             tick.tick().await;
-            self.change_one().await;
+            self.change_one(set).await;
         }
     }
 
     /// Changes a set. What gets lost is sent again: the Pods after it shall be judged by it.
-    pub(crate) async fn change_one(&self) {
-        let next = self.sets.next();
+    pub(crate) async fn change_one(&self, set: usize) {
+        let next = self.sets.next(set);
         let mut again = false;
         loop {
             let from = Instant::now();
@@ -116,8 +116,8 @@ impl Callers {
                 Err(kube::Error::Api(status)) if status.code != 429 && status.code < 500 => {
                     Called::Wrong(status.message.clone())
                 }
-                Err(_) => {
-                    self.tally.sent_again();
+                Err(error) => {
+                    self.tally.sent_again(error.to_string());
                     again = true;
                     tokio::time::sleep(PAUSE).await;
                     continue;
@@ -140,16 +140,22 @@ impl Callers {
         self.client.request(request).await
     }
 
-    /// Sends `size` reviews at once, every second, until told to stop. The next come when all of the last have been answered.
-    pub(crate) async fn burst(self: Arc<Self>, trust: Arc<Trust>, size: u64) {
+    /// Sends `size` reviews at once, every second, until told to stop. When `most` bursts have not been answered whole, the next waits.
+    pub(crate) async fn burst(self: Arc<Self>, trust: Arc<Trust>, size: u64, most: usize) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut bursts = JoinSet::new();
         while !self.done.load(Ordering::Relaxed) {
             tick.tick().await;
+            while bursts.try_join_next().is_some()
+                || bursts.len() >= most && bursts.join_next().await.is_some()
+            {}
             let pool = trust.pool();
+            self.tally.burst();
             let calls: JoinSet<()> = (0..size).map(|_| Arc::clone(&self).review(Arc::clone(&pool))).collect();
-            calls.join_all().await;
+            bursts.spawn(async { drop(calls.join_all().await) });
         }
+        bursts.join_all().await;
     }
 
     async fn review(self: Arc<Self>, pool: Arc<Pool>) {
@@ -168,13 +174,16 @@ impl Callers {
         });
         let from = Instant::now();
         let called = match pool.post(review.to_string().as_bytes()).await {
-            Ok(answer) => {
-                let to = Instant::now();
-                judged(applied(&answer, &uid, pod).and_then(|pod| self.sets.judge(&pod, from, to)))
-            }
+            Ok(answer) => judged(applied(&answer, &uid, pod).and_then(|pod| self.judge(&pod, from))),
             Err(why) => Called::Lost(why),
         };
         self.tally.add(Way::Straight, from, called);
+    }
+
+    /// Whether a Pod that was sent at `from` has what it has to have now.
+    fn judge(&self, pod: &Value, from: Instant) -> Result<(), String> {
+        let to = Instant::now();
+        self.sets.judge(pod, from, to, self.tally.around_outage(from, to))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::poll;
 use crate::service;
 use crate::supervisor::Supervisor;
 
+use super::excuse::{Fate, Gone};
 use super::tally::Tally;
 
 /// The service account of the manifests, as the API server knows it.
@@ -141,7 +142,9 @@ impl<'a> Fleet<'a> {
         let (drained, unlisted, status) = (start.elapsed(), unlisted?, status?);
         if unlisted > start + SHUTDOWN_DELAY {
             // A machine too busy to take the endpoint away in time.
-            self.tally.gone("drained, and an endpoint still", start + SHUTDOWN_DELAY, unlisted);
+            let from = start + SHUTDOWN_DELAY;
+            let fate = Fate::Ended("drained, and an endpoint still");
+            self.tally.gone(Gone { fate, address: REPLICAS[number], from, unlisted, to: unlisted });
         }
         if status != 0 {
             return Err(format!("{} ended its drain with status {status}", name(number)));
@@ -157,7 +160,8 @@ impl<'a> Fleet<'a> {
         Supervisor::signal(self.pid(number), "KILL")?;
         thread::sleep(STILL_LISTED);
         self.unlist(number)?;
-        self.tally.gone("killed, and an endpoint still", start, Instant::now() + HEARD);
+        let (fate, unlisted) = (Fate::Ended("killed, and an endpoint still"), Instant::now() + HEARD);
+        self.tally.gone(Gone { fate, address: REPLICAS[number], from: start, unlisted, to: unlisted });
         self.plane.supervisor.stop(&name(number))?;
         self.start(number)?;
         self.told(start, &format!("{} killed and started again", name(number)));
@@ -170,6 +174,7 @@ impl<'a> Fleet<'a> {
         self.plane.cut_off(REPLICAS[number])?;
         thread::sleep(STILL_LISTED);
         self.unlist(number)?;
+        let unlisted = Instant::now() + HEARD;
         // Clients have connections to it, each of which costs the next call on it.
         thread::sleep(FORGOTTEN);
         Supervisor::signal(self.pid(number), "KILL")?;
@@ -178,7 +183,8 @@ impl<'a> Fleet<'a> {
         // Elsewhere no other process answers at once under the address of a lost machine. Here a connection that was never used
         // again learns from its next probe that it is gone.
         thread::sleep(PROBED);
-        self.tally.gone("cut off", start, Instant::now());
+        let (address, to) = (REPLICAS[number], Instant::now());
+        self.tally.gone(Gone { fate: Fate::CutOff, address, from: start, unlisted, to });
         self.start(number)?;
         self.told(start, &format!("machine of {} lost and back", name(number)));
         Ok(())
@@ -232,7 +238,9 @@ impl<'a> Fleet<'a> {
 
     pub(crate) fn crash_api_server(&self) -> Result<(), String> {
         let start = Instant::now();
+        self.tally.away();
         self.plane.crash_api_server()?;
+        self.tally.back();
         self.told(start, "API server killed and started again");
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! SidecarSets that change all the time, and whether a Pod has what they said at its time.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,11 +9,12 @@ use serde_json::{Value, json};
 
 use crate::injected::{annotation, items, names};
 
-/// How far behind the newest version an answer may be. Usually a watch brings it within a moment; when the API server comes
-/// back, each replica has to connect again first.
-const STALEST: Duration = Duration::from_secs(30);
+/// How far behind the newest version an answer may be. Usually a watch brings it within a moment.
+const STALEST: Duration = Duration::from_secs(5);
+/// The same around a crash of the API server: when it comes back, each replica has to connect again first.
+const STALEST_AROUND_OUTAGE: Duration = Duration::from_secs(30);
 /// The sets, in the order of their names; both match Pods with `app: shop`.
-const SETS: [&str; 2] = ["back", "front"];
+pub(crate) const SETS: [&str; 2] = ["back", "front"];
 
 /// Two SidecarSets, each with a history.
 #[derive(Default)]
@@ -23,7 +25,24 @@ struct State {
     history: [Vec<Version>; 2],
     /// Hash annotations by set and version: every replica has to say the same.
     hashes: HashMap<(usize, usize), String>,
-    stalest: Duration,
+    stalest: Stalest,
+}
+
+/// The longest time by which an answer was behind the newest version.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stalest {
+    usually: Duration,
+    around_outage: Duration,
+}
+
+impl fmt::Display for Stalest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { usually, around_outage } = self;
+        writeln!(
+            f,
+            "| behind the newest set by at most | {usually:.1?}, around a crash of the API server {around_outage:.1?} |"
+        )
+    }
 }
 
 struct Version {
@@ -56,10 +75,9 @@ impl Next {
 }
 
 impl Sets {
-    /// The next version of the set that was changed least recently. From now on Pods may have it.
-    pub(crate) fn next(&self) -> Next {
+    /// The next version of a set. From now on Pods may have it.
+    pub(crate) fn next(&self, set: usize) -> Next {
         let mut state = self.lock();
-        let set = usize::from(state.history[1].len() < state.history[0].len());
         state.history[set].push(Version { sent: Instant::now(), stored: None });
         Next { set, version: state.history[set].len() - 1 }
     }
@@ -69,16 +87,22 @@ impl Sets {
         self.lock().history[next.set][next.version].stored = Some(Instant::now());
     }
 
-    /// The longest time by which an answer was behind the newest version.
-    pub(crate) fn stalest(&self) -> Duration {
+    /// How far behind answers were.
+    pub(crate) fn stalest(&self) -> Stalest {
         self.lock().stalest
     }
 
-    /// Whether a Pod that was sent at `from` and answered at `to` has exactly what it has to have.
+    /// Whether a Pod that was sent at `from` and answered at `to` has exactly what it has to have. `around_outage`: it may be older.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn judge(&self, pod: &Value, from: Instant, to: Instant) -> Result<(), String> {
+    pub(crate) fn judge(
+        &self,
+        pod: &Value,
+        from: Instant,
+        to: Instant,
+        around_outage: bool,
+    ) -> Result<(), String> {
         let containers = &pod["spec"]["containers"];
         if pod["metadata"]["labels"]["app"] != "shop" {
             let untouched = names(containers) == ["app"] && !pod.to_string().contains("kruise.io");
@@ -98,7 +122,7 @@ impl Sets {
                 return Err(format!("{name}: of two versions, {one} and {other}"));
             }
             let version: usize = one.parse().map_err(|_| format!("{name}: version {one}"))?;
-            state.judge_version(set, version, from, to)?;
+            state.judge_version(set, version, from, to, around_outage)?;
             let hashes: Value = serde_json::from_str(annotation(pod, "kruise.io/sidecarset-hash"))
                 .map_err(|error| format!("hash annotation: {error}"))?;
             let hash = hashes[name]["hash"].as_str().ok_or_else(|| format!("{name}: no hash"))?;
@@ -122,6 +146,7 @@ impl State {
         version: usize,
         from: Instant,
         to: Instant,
+        around_outage: bool,
     ) -> Result<(), String> {
         let history = &self.history[set];
         let found = history.get(version).ok_or_else(|| format!("version {version} does not exist"))?;
@@ -131,8 +156,12 @@ impl State {
         // Valid until its successor was stored.
         let replaced = history.get(version + 1).and_then(|next| next.stored);
         let behind = replaced.map_or(Duration::ZERO, |at| from.saturating_duration_since(at));
-        self.stalest = self.stalest.max(behind);
-        if behind > STALEST {
+        let (stalest, limit) = match around_outage {
+            true => (&mut self.stalest.around_outage, STALEST_AROUND_OUTAGE),
+            false => (&mut self.stalest.usually, STALEST),
+        };
+        *stalest = behind.max(*stalest);
+        if behind > limit {
             return Err(format!("version {version} was replaced {behind:?} before the Pod was sent"));
         }
         Ok(())

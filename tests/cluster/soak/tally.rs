@@ -1,9 +1,14 @@
-//! What came of every call, and what of that could not have been prevented.
+//! What came of every call.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::excuse::Gone;
+use super::report::Report;
+
+/// How long after an API server is ready again replicas may be behind, and callers may see it stumble: the longest pause of a watch, and
+/// as long again for its new list on a busy machine.
+const CATCHING_UP: Duration = Duration::from_secs(10);
 
 /// How a Pod came to the webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,31 +21,44 @@ pub(crate) enum Way {
     Change,
 }
 
+impl Way {
+    /// How many requests to replicas one call makes.
+    pub(crate) fn requests(self) -> usize {
+        match self {
+            Self::ThroughApi | Self::Straight => 1,
+            Self::Change => 2,
+        }
+    }
+}
+
 /// All calls of a run.
 #[derive(Default)]
 pub(crate) struct Tally(Mutex<Inner>);
 
 #[derive(Default)]
-struct Inner {
-    good: BTreeMap<Way, Vec<Duration>>,
-    lost: Vec<Lost>,
-    wrong: Vec<String>,
-    /// When clients went to a replica that was gone, and why.
-    gone: Vec<(&'static str, Instant, Instant)>,
-    /// Creations that were sent again because the API server was away.
-    sent_again: u64,
-    events: Vec<String>,
+pub(crate) struct Inner {
+    pub(crate) calls: Vec<Call>,
+    /// Replicas that were gone while clients went to them.
+    pub(crate) gone: Vec<Gone>,
+    /// When the API server was away; the last one may go on.
+    pub(crate) away: Vec<(Instant, Option<Instant>)>,
+    /// Calls that were sent again because the API server gave no answer, or one about itself.
+    pub(crate) sent_again: Vec<(Instant, String)>,
+    pub(crate) bursts: usize,
+    pub(crate) events: Vec<String>,
 }
 
-struct Lost {
-    way: Way,
-    from: Instant,
-    to: Instant,
-    why: String,
+/// A call from its beginning to its end.
+pub(crate) struct Call {
+    pub(crate) way: Way,
+    pub(crate) from: Instant,
+    pub(crate) to: Instant,
+    pub(crate) end: Called,
 }
 
 /// A call's end.
 pub(crate) enum Called {
+    /// Answered, and all of the answer was checked.
     Good,
     /// Answered, and not what it has to be.
     Wrong(String),
@@ -48,24 +66,50 @@ pub(crate) enum Called {
     Lost(String),
 }
 
+impl Inner {
+    /// Whether the API server was away at some time, or replicas may still be catching up with it.
+    pub(crate) fn around_outage(&self, from: Instant, to: Instant) -> bool {
+        self.away
+            .iter()
+            .any(|(began, ended)| to >= *began && ended.is_none_or(|ended| from <= ended + CATCHING_UP))
+    }
+}
+
 impl Tally {
-    pub(crate) fn add(&self, way: Way, from: Instant, called: Called) {
-        let to = Instant::now();
-        let mut inner = self.lock();
-        match called {
-            Called::Good => inner.good.entry(way).or_default().push(to - from),
-            Called::Wrong(why) => inner.wrong.push(format!("{way:?}: {why}")),
-            Called::Lost(why) => inner.lost.push(Lost { way, from, to, why }),
-        }
+    pub(crate) fn add(&self, way: Way, from: Instant, end: Called) {
+        self.lock().calls.push(Call { way, from, to: Instant::now(), end });
     }
 
-    pub(crate) fn sent_again(&self) {
-        self.lock().sent_again += 1;
+    /// A call has to be sent again, for this reason.
+    pub(crate) fn sent_again(&self, why: String) {
+        self.lock().sent_again.push((Instant::now(), why));
+    }
+
+    /// A burst has begun.
+    pub(crate) fn burst(&self) {
+        self.lock().bursts += 1;
     }
 
     /// Clients went to a replica that was gone, until they could know that it was.
-    pub(crate) fn gone(&self, why: &'static str, from: Instant, to: Instant) {
-        self.lock().gone.push((why, from, to));
+    pub(crate) fn gone(&self, gone: Gone) {
+        self.lock().gone.push(gone);
+    }
+
+    /// The API server is away from now on.
+    pub(crate) fn away(&self) {
+        self.lock().away.push((Instant::now(), None));
+    }
+
+    /// It is ready again.
+    pub(crate) fn back(&self) {
+        if let Some((_, ended)) = self.lock().away.last_mut() {
+            *ended = Some(Instant::now());
+        }
+    }
+
+    /// See [`Inner::around_outage`].
+    pub(crate) fn around_outage(&self, from: Instant, to: Instant) -> bool {
+        self.lock().around_outage(from, to)
     }
 
     /// A line about what was done to the replicas.
@@ -73,32 +117,15 @@ impl Tally {
         self.lock().events.push(text);
     }
 
-    /// Answers that were right.
-    pub(crate) fn good(&self) -> usize {
-        self.lock().good.values().map(Vec::len).sum()
+    /// Pods and reviews whose answer was checked and right.
+    pub(crate) fn admissions(&self) -> usize {
+        let is_one = |call: &&Call| call.way != Way::Change && matches!(call.end, Called::Good);
+        self.lock().calls.iter().filter(is_one).count()
     }
 
     /// Sums it up.
     pub(crate) fn report(&self) -> Report {
-        let inner = self.lock();
-        let mut failed = Vec::new();
-        let mut gone: Vec<_> =
-            inner.gone.iter().map(|(why, from, to)| (*why, *to - *from, Vec::new())).collect();
-        for lost in &inner.lost {
-            let window = inner.gone.iter().position(|(_, from, to)| lost.from < *to && lost.to > *from);
-            match window.and_then(|at| gone.get_mut(at)) {
-                Some((.., of_window)) => of_window.push(lost),
-                None => failed.push(lost),
-            }
-        }
-        Report {
-            good: inner.good.clone(),
-            failed: reasons(&failed),
-            gone: gone.into_iter().map(|(why, length, lost)| (why, length, reasons(&lost))).collect(),
-            wrong: inner.wrong.clone(),
-            sent_again: inner.sent_again,
-            events: inner.events.clone(),
-        }
+        Report::new(&self.lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -106,70 +133,20 @@ impl Tally {
     }
 }
 
-/// How often each reason occurred, without ports and names, which differ each time.
-fn reasons(lost: &[&Lost]) -> BTreeMap<String, usize> {
-    let mut reasons = BTreeMap::new();
-    for lost in lost {
-        let text: String = lost.why.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect();
-        *reasons.entry(format!("{:?}: {text}", lost.way)).or_default() += 1;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_may_be_behind_while_the_api_server_is_away_and_a_little_later() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut inner = Inner { away: vec![(at(10), Some(at(20)))], ..Inner::default() };
+        assert!(!inner.around_outage(at(1), at(9)));
+        assert!(inner.around_outage(at(1), at(11)));
+        assert!(inner.around_outage(at(30), at(31)));
+        assert!(!inner.around_outage(at(31), at(32)));
+        inner.away.push((at(40), None));
+        assert!(inner.around_outage(at(99), at(100)), "it has not come back");
     }
-    reasons
-}
-
-/// What a run has shown.
-pub(crate) struct Report {
-    good: BTreeMap<Way, Vec<Duration>>,
-    pub(crate) failed: BTreeMap<String, usize>,
-    gone: Vec<(&'static str, Duration, BTreeMap<String, usize>)>,
-    pub(crate) wrong: Vec<String>,
-    sent_again: u64,
-    events: Vec<String>,
-}
-
-impl Report {
-    /// Good answers on one way.
-    pub(crate) fn good(&self, way: Way) -> usize {
-        self.good.get(&way).map_or(0, Vec::len)
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for event in &self.events {
-            writeln!(f, "  {event}")?;
-        }
-        for (way, latencies) in &self.good {
-            let mut sorted = latencies.clone();
-            sorted.sort_unstable();
-            let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-            writeln!(
-                f,
-                "{way:?}: {} right, p50 {:.1} ms, p99 {:.1} ms, longest {:.0} ms",
-                sorted.len(),
-                at(0.5),
-                at(0.99),
-                at(1.0)
-            )?;
-        }
-        writeln!(f, "sent again because the API server was away: {}", self.sent_again)?;
-        for (why, length, reasons) in &self.gone {
-            let lost: usize = reasons.values().sum();
-            writeln!(
-                f,
-                "lost in the {length:.1?} in which clients went to a replica that was {why}: {lost}"
-            )?;
-            write_reasons(f, reasons)?;
-        }
-        writeln!(f, "failed: {}", self.failed.values().sum::<usize>())?;
-        write_reasons(f, &self.failed)?;
-        writeln!(f, "wrong: {}", self.wrong.len())?;
-        for wrong in self.wrong.iter().take(20) {
-            writeln!(f, "  {wrong}")?;
-        }
-        Ok(())
-    }
-}
-
-fn write_reasons(f: &mut fmt::Formatter<'_>, reasons: &BTreeMap<String, usize>) -> fmt::Result {
-    reasons.iter().try_for_each(|(reason, times)| writeln!(f, "  {times} x {reason}"))
 }
