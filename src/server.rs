@@ -7,6 +7,7 @@ pub mod pod;
 pub mod probes;
 pub mod review;
 pub mod sidecarset;
+mod slots;
 pub mod status;
 
 use std::any::Any;
@@ -21,7 +22,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use sidecarset_core::context::{Draw, Features};
 use sidecarset_core::validation::Options;
-use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::faults::{Faults, Unheard};
@@ -31,6 +31,7 @@ use crate::source::namespace::SharedReads;
 use crate::source::publish::Published;
 use crate::spans::Spans;
 
+use slots::Slots;
 use status::Failure;
 
 /// What one request may cost.
@@ -42,6 +43,8 @@ pub struct RequestLimits {
     pub conversion_bytes: usize,
     /// Time for a body to arrive.
     pub body_time: Duration,
+    /// Time after which a request whose body is still arriving may lose its place in flight to another one.
+    pub body_patience: Duration,
     /// Time for the whole answer if the request names none; the API server's longest is 30 s.
     pub answer_time: Duration,
     /// Requests at a time; more are answered with 503 at once.
@@ -54,6 +57,8 @@ impl Default for RequestLimits {
             body_bytes: 7 << 20,
             conversion_bytes: 32 << 20,
             body_time: Duration::from_secs(10),
+            // The whole review of an API server arrives within milliseconds.
+            body_patience: Duration::from_secs(1),
             answer_time: Duration::from_secs(30),
             in_flight: 1024,
         }
@@ -83,7 +88,7 @@ pub struct AppState {
     pub spans: Spans,
     /// Who hears what the owner of a set should know.
     pub faults: Box<dyn Faults>,
-    slots: Semaphore,
+    slots: Slots,
 }
 
 impl AppState {
@@ -98,7 +103,7 @@ impl AppState {
         validation: Options,
         limits: RequestLimits,
     ) -> Self {
-        let slots = Semaphore::new(limits.in_flight);
+        let slots = Slots::new(limits.in_flight, limits.body_patience);
         metrics.in_flight_limit.set(i64::try_from(limits.in_flight).unwrap_or(i64::MAX));
         Self {
             published,
@@ -145,7 +150,7 @@ impl AppState {
     /// Requests being answered now.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.limits.in_flight.saturating_sub(self.slots.available_permits())
+        self.limits.in_flight.saturating_sub(self.slots.free())
     }
 }
 

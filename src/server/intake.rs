@@ -1,5 +1,8 @@
 //! What every endpoint does with a request before it looks into it: a free slot, a deadline, a body of bounded size.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -7,24 +10,25 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::SemaphorePermit;
 
 use super::AppState;
+use super::slots::{Slot, Slots};
 use super::status::Failure;
 use crate::duration;
 
 /// A request that arrived whole.
 #[derive(Debug)]
-pub(super) struct Call<'s> {
+pub(super) struct Call {
     /// Its body.
     pub(super) body: Bytes,
     /// Until when an answer is of use.
     pub(super) deadline: Deadline,
     /// Its place among the requests in flight.
-    pub(super) slot: SemaphorePermit<'s>,
+    pub(super) slot: Slot,
 }
 
-/// Receives a request with a body of at most `limit` bytes.
+/// Receives a request with a body of at most `limit` bytes. While the body is on its way for longer than
+/// [`super::RequestLimits::body_patience`], its place may go to another request.
 ///
 /// # Errors
 ///
@@ -34,8 +38,8 @@ pub(super) async fn receive(
     request: Request,
     started: Instant,
     limit: usize,
-) -> Result<Call<'_>, Failure> {
-    let Ok(slot) = state.slots.try_acquire() else {
+) -> Result<Call, Failure> {
+    let Some(slot) = state.slots.take() else {
         state.metrics.shed.inc();
         return Err(Failure::unavailable(format!(
             "{} requests are being answered, which is the limit (--max-in-flight)",
@@ -43,8 +47,31 @@ pub(super) async fn receive(
         )));
     };
     let deadline = Deadline::new(started, request.uri().query(), state.limits.answer_time)?;
-    let body = read_body(state, request.into_body(), &deadline, limit).await?;
+    let body = read_body(state, request.into_body(), &deadline, limit);
+    let (body, slot) = arrive(&state.slots, slot, body).await?;
     Ok(Call { body, deadline, slot })
+}
+
+/// Waits for the body, with a place that is only lent meanwhile.
+async fn arrive(
+    slots: &Slots,
+    slot: Slot,
+    body: impl Future<Output = Result<Bytes, Failure>>,
+) -> Result<(Bytes, Slot), Failure> {
+    let mut body = pin!(body);
+    // Mostly it is there already.
+    if let Poll::Ready(body) = poll_fn(|context| Poll::Ready(body.as_mut().poll(context))).await {
+        return Ok((body?, slot));
+    }
+    let loan = slots.lend(slot);
+    let body = tokio::select! {
+        biased;
+        body = body => Some(body?),
+        () = loan.lost() => None,
+    };
+    body.zip(loan.keep()).ok_or_else(|| {
+        Failure::body_too_slow("the body did not arrive, and another request needed its place in flight")
+    })
 }
 
 /// The `Content-Type`, empty if there is none.

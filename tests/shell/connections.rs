@@ -10,7 +10,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sidecarset::server::RequestLimits;
 use sidecarset::tls::accept::ConnectionLimits;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 
@@ -142,6 +142,28 @@ async fn a_request_in_flight_keeps_its_place() {
     first.write_all(&[b' '; 100]).await.expect("sent");
     rest_of(&mut first).await;
     tokio::time::timeout(PATIENCE, second).await.expect("its turn came").expect("connected");
+}
+
+/// An API server is not told to come again later because somebody announces bodies and does not send them.
+#[tokio::test]
+async fn slow_bodies_lose_their_places_in_flight_to_who_needs_them() {
+    let limits = RequestLimits { in_flight: 2, body_patience: Duration::ZERO, ..RequestLimits::default() };
+    let server = start(limits, ConnectionLimits::default()).await;
+    let mut slow = Vec::new();
+    for number in 1..=2 {
+        let mut stream = server.connect(&[b"http/1.1"]).await.expect("connected");
+        stream.write_all(HALF_A_REQUEST).await.expect("sent");
+        until("the slow request is in flight", || server.state.in_flight() == number).await;
+        slow.push(stream);
+    }
+    assert_eq!(server.post_http1().await.status(), StatusCode::OK);
+    let rest = rest_of(&mut slow[0]).await;
+    assert!(rest.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&rest));
+    assert_eq!(server.state.metrics.shed.get(), 0);
+    slow[1].write_all(&[b' '; 94]).await.expect("sent");
+    let mut answer = [0; 12];
+    slow[1].read_exact(&mut answer).await.expect("answered");
+    assert_eq!(&answer, b"HTTP/1.1 400", "it has arrived whole, and is no review");
 }
 
 /// A scanner that opens connection after connection closes only its own.
