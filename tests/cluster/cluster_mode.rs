@@ -63,7 +63,7 @@ pub(crate) fn install_definition(kubectl: &Kubectl) {
 }
 
 /// A set with this container for Pods with `app: shop`.
-fn mk_shop_set(name: &str, container: &str) -> Value {
+pub(crate) fn mk_shop_set(name: &str, container: &str) -> Value {
     let mut set = mk_set(name);
     set["spec"]["selector"] = json!({"matchLabels": {"app": "shop"}});
     set["spec"]["containers"] = json!([{"name": container, "image": "registry.example/agent:1"}]);
@@ -80,7 +80,7 @@ fn until_told(plane: &ControlPlane, webhook: &Webhook<'_>, parts: &[&str]) {
 }
 
 /// Names of the containers of a Pod that is made now.
-fn containers(kubectl: &Kubectl, name: &str) -> Result<Vec<String>, String> {
+pub(crate) fn containers(kubectl: &Kubectl, name: &str) -> Result<Vec<String>, String> {
     let args = ["run", name, "--image=shop:1", "--labels=app=shop", "--dry-run=server", "-o", "json"];
     let pod: Value = serde_json::from_str(&kubectl.run(&args)?).map_err(|error| error.to_string())?;
     let list = pod["spec"]["containers"].as_array().into_iter().flatten();

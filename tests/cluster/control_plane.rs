@@ -48,6 +48,10 @@ pub(crate) struct ControlPlane {
     pub(crate) kubectl: Kubectl,
     address: Ipv4Addr,
     server: String,
+    /// Where etcd answers its clients.
+    etcd: String,
+    /// Of the API server, besides the usual ones.
+    flags: Vec<String>,
     /// The command and the process of the API server, once it has been started.
     api_server: Mutex<Option<(Vec<String>, u32)>>,
 }
@@ -138,6 +142,31 @@ impl ControlPlane {
         self.await_ready("apiserver", *pid, || self.kubectl.run(&["get", "--raw", "/readyz"]).map(|_| ()))
     }
 
+    /// Lets etcd forget all that is not the state of now.
+    ///
+    /// # Errors
+    /// What curl says.
+    pub(crate) fn compact_etcd(&self) -> Result<(), String> {
+        let post = |path: &str, body: &Value| {
+            let (url, body) = (format!("{}/v3/kv/{path}", self.etcd), body.to_string());
+            self.run(&[
+                "curl",
+                "--silent",
+                "--show-error",
+                "--fail",
+                "--max-time",
+                "10",
+                "--data",
+                &body,
+                &url,
+            ])
+        };
+        // Any read tells the newest revision. The key is in base64.
+        let read = post("range", &json!({"key": "AA=="}))?;
+        let read: Value = serde_json::from_str(&read).map_err(|error| format!("{error} in {read}"))?;
+        post("compaction", &json!({"revision": read["header"]["revision"], "physical": true})).map(drop)
+    }
+
     /// Makes a namespace where Pods can be created, and gives a kubectl for it.
     #[track_caller]
     pub(crate) fn namespace(&self, name: &str, labels: Value) -> Kubectl {
@@ -195,7 +224,15 @@ impl ControlPlane {
     /// # Errors
     /// What did not start.
     pub(crate) fn without_controllers(name: &str) -> Result<Self, String> {
-        Self::start(name, Network::Shared, Ipv4Addr::LOCALHOST)
+        Self::start(name, &[])
+    }
+
+    /// The same with flags of the API server besides the usual ones.
+    ///
+    /// # Errors
+    /// What did not start.
+    pub(crate) fn with_flags(name: &str, flags: &[&str]) -> Result<Self, String> {
+        Self::start(name, flags)
     }
 
     /// All but the kubelet, for a test that plays it.
@@ -203,13 +240,14 @@ impl ControlPlane {
     /// # Errors
     /// What did not start.
     pub(crate) fn without_kubelet(name: &str) -> Result<Self, String> {
-        let plane = Self::start(name, Network::Shared, Ipv4Addr::LOCALHOST)?;
+        let plane = Self::start(name, &[])?;
         plane.start_controllers()?;
         Ok(plane)
     }
 
-    fn start(name: &str, network: Network, address: Ipv4Addr) -> Result<Self, String> {
-        let plane = Self::prepare(name, network, address)?;
+    fn start(name: &str, flags: &[&str]) -> Result<Self, String> {
+        let mut plane = Self::prepare(name, Network::Shared, Ipv4Addr::LOCALHOST)?;
+        plane.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         plane.start_api_server()?;
         Ok(plane)
     }
@@ -226,18 +264,28 @@ impl ControlPlane {
             cache: folder.join("data/kubectl"),
             namespace: "default".to_owned(),
         };
-        Ok(Self { supervisor, folder, authority, kubectl, address, server, api_server: Mutex::default() })
+        Ok(Self {
+            supervisor,
+            folder,
+            authority,
+            kubectl,
+            address,
+            server,
+            etcd: format!("http://127.0.0.1:{}", free_port()),
+            flags: Vec::new(),
+            api_server: Mutex::default(),
+        })
     }
 
     fn start_api_server(&self) -> Result<(), String> {
         let data = self.folder.join("data");
-        let client = format!("http://127.0.0.1:{}", free_port());
+        let client = &self.etcd;
         let peer = format!("http://127.0.0.1:{}", free_port());
         let etcd = vec![
             programs::path("etcd")?.display().to_string(),
             flag("data-dir", data.join("etcd").display()),
-            flag("listen-client-urls", &client),
-            flag("advertise-client-urls", &client),
+            flag("listen-client-urls", client),
+            flag("advertise-client-urls", client),
             flag("listen-peer-urls", &peer),
             flag("initial-advertise-peer-urls", &peer),
             flag("initial-cluster", format!("default={peer}")),
@@ -254,9 +302,9 @@ impl ControlPlane {
         let port = self.server.rsplit_once(':').map_or("443", |(_, port)| port);
         let audit_policy = self.folder.join("audit-policy.yaml");
         std::fs::write(&audit_policy, AUDIT_POLICY).map_err(|error| format!("the audit policy: {error}"))?;
-        let api_server = vec![
+        let mut api_server = vec![
             programs::path("kube-apiserver")?.display().to_string(),
-            flag("etcd-servers", &client),
+            flag("etcd-servers", client),
             flag("bind-address", &address),
             flag("advertise-address", &address),
             flag("secure-port", port),
@@ -275,6 +323,7 @@ impl ControlPlane {
             flag("audit-policy-file", audit_policy.display()),
             flag("audit-log-path", self.audit_log().display()),
         ];
+        api_server.extend_from_slice(&self.flags);
         let api_server_pid = self.supervisor.start("apiserver", &api_server)?;
         *self.api_server.lock().unwrap_or_else(PoisonError::into_inner) = Some((api_server, api_server_pid));
         self.await_ready("apiserver", api_server_pid, || {

@@ -40,16 +40,28 @@ impl<'a> Webhook<'a> {
     /// Starts it with what is put into its folder and waits until it is ready.
     #[track_caller]
     pub(crate) fn start_with(plane: &'a ControlPlane, test: &str, fill: impl FnOnce(&Path)) -> Self {
+        Self::start_with_flags(plane, test, &[], fill)
+    }
+
+    /// The same with flags besides the usual ones.
+    #[track_caller]
+    pub(crate) fn start_with_flags(
+        plane: &'a ControlPlane,
+        test: &str,
+        flags: &[&str],
+        fill: impl FnOnce(&Path),
+    ) -> Self {
         let folder = plane.folder.join(format!("webhook_{}", test.replace('-', "_")));
         let sidecarsets = folder.join("sidecarsets");
         fs::create_dir_all(&sidecarsets).unwrap();
         fill(&sidecarsets);
         let ca = folder.join("ca.crt");
-        let args = [
+        let mut args = vec![
             format!("--sidecarsets={}", sidecarsets.display()),
             "--cert-host=127.0.0.1".to_owned(),
             format!("--ca-out={}", ca.display()),
         ];
+        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let mut webhook = Self::launch(plane, test, &args, ca);
         webhook.sidecarsets = sidecarsets;
         webhook.await_ready();

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::api::path;
@@ -15,6 +13,7 @@ use super::run::{Judge, Manner, run_all, scenarios};
 use super::stage::{self, Stage};
 use super::world::{NOISE, World};
 use crate::control_plane::{AUDITED, ControlPlane};
+use crate::proxy::Proxy;
 
 /// One or two of each kind, with few steps: rollouts with every brake and order, hot upgrades, several sets on a Pod, revisions,
 /// a set that comes again, metadata, Jobs. Scenarios that change something in the middle of a rollout are left out: what is there
@@ -206,27 +205,13 @@ fn connections_that_are_cut() {
     let plane = stage::plane("control-cut");
     let _webhook = stage::webhook(&plane, true);
     let cuts = survive(&plane, async |_, count| {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = format!("https://{}", listener.local_addr().unwrap());
-        let target = plane.server().trim_start_matches("https://").to_owned();
-        let cuts = count.clone();
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let (mut cut, target) = (cuts.subscribe(), target.clone());
-                tokio::spawn(async move {
-                    let Ok(mut far) = TcpStream::connect(target).await else { return };
-                    tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
-                        _ = cut.changed() => {}
-                    }
-                });
-            }
-        });
-        let kubeconfig = plane.kubeconfig_by("cut-off", &server);
+        let proxy = Proxy::start(plane.server()).await;
+        let kubeconfig = plane.kubeconfig_by("cut-off", &proxy.url());
         let controller = Program::start(&plane, "controller", &kubeconfig, &[]);
         let mut dice = Dice::new();
         loop {
             dice.wait(200, 2_500).await;
+            proxy.cut();
             count.send_modify(|count| *count += 1);
             assert!(!controller.has_ended(), "{}", controller.log());
         }
