@@ -15,6 +15,7 @@ mod admission;
 mod audit;
 mod chain;
 mod changes;
+mod clock;
 mod cluster_mode;
 mod control;
 mod control_plane;

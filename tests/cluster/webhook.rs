@@ -72,14 +72,28 @@ impl<'a> Webhook<'a> {
     /// authority of its certificate.
     #[track_caller]
     pub(crate) fn launch(plane: &'a ControlPlane, test: &str, args: &[String], ca: PathBuf) -> Self {
+        Self::launch_in(plane, test, &[], args, ca)
+    }
+
+    /// The same in an environment with these variables (`NAME=value`) besides the usual ones.
+    #[track_caller]
+    pub(crate) fn launch_in(
+        plane: &'a ControlPlane,
+        test: &str,
+        environment: &[String],
+        args: &[String],
+        ca: PathBuf,
+    ) -> Self {
         let name = format!("webhook_{}", test.replace('-', "_"));
-        let mut command = vec![
+        let mut command = vec!["env".to_owned()];
+        command.extend_from_slice(environment);
+        command.extend([
             env!("CARGO_BIN_EXE_sidecarset").to_owned(),
             "webhook".to_owned(),
             "--listen=127.0.0.1:0".to_owned(),
             "--probe-listen=127.0.0.1:0".to_owned(),
             "--shutdown-delay=0s".to_owned(),
-        ];
+        ]);
         command.extend_from_slice(args);
         let pid = plane.supervisor.start(&name, &command).unwrap();
         let (mut url, mut probe) = (String::new(), String::new());
