@@ -179,12 +179,6 @@ impl<'a> Webhook<'a> {
         value.ok_or_else(|| format!("no {name}in {text}"))
     }
 
-    /// Its memory in RAM.
-    #[track_caller]
-    pub(crate) fn resident_mib(&self) -> f64 {
-        self.metric("process_resident_memory_bytes ").unwrap() / f64::from(1 << 20)
-    }
-
     /// How its log ends, for a failure message.
     pub(crate) fn log(&self) -> String {
         self.plane.supervisor.log_tail(&self.name)
