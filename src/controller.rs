@@ -173,8 +173,14 @@ impl Controller {
         };
         self.metrics.is_leader.set(0);
         tasks.abort_all();
-        if let Err(error) = &ended {
-            tracing::error!(lease, "{error}");
+        match ended {
+            Ok(()) => {}
+            Err(Ended::LeaseLost) => {
+                tracing::error!(lease, "the Lease is lost; this process ends and starts anew as a candidate");
+            }
+            Err(Ended::Task) => tracing::error!(
+                "a part of the controller has ended by itself; this process ends and starts anew"
+            ),
         }
         // Does nothing if it is lost.
         candidate.release(&self.leadership).await;
