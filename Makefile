@@ -20,6 +20,10 @@ export PROMTOOL
 SOAK_ADMISSIONS ?= 100000
 SOAK_SETS ?= 50000
 
+# make bench-controller
+CONTROLLER_PODS ?= 20000
+CONTROLLER_SETS ?= 100
+
 # make fuzz
 FUZZ_SECONDS ?= 60
 
@@ -29,7 +33,7 @@ CARGO_DENY := $(TARGET_DIR)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-den
 CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ := $(TARGET_DIR)/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 
-.PHONY: help run test check bench soak fuzz generate
+.PHONY: help run test check bench bench-controller soak fuzz generate
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -126,6 +130,12 @@ bench: ## run the benchmarks, about ten minutes; docs/performance.md says how to
 	$(CARGO) bench --locked -p sidecarset-core
 	$(CARGO) build --release --locked --bin sidecarset
 	$(CARGO) run --release --locked -p sidecarset-load -- compare
+
+bench-controller: ## roll CONTROLLER_PODS (20000) Pods of CONTROLLER_SETS (100) sets out twice on a real control plane, a quarter of an hour
+	@echo 'bench-controller: $(CONTROLLER_PODS) Pods, $(CONTROLLER_SETS) sets'
+	tests/control-plane/build
+	CONTROLLER_PODS=$(CONTROLLER_PODS) CONTROLLER_SETS=$(CONTROLLER_SETS) $(CARGO) test --release --locked --test cluster \
+		-- --ignored --nocapture --exact rollout::many_pods::many_pods_are_each_written_once
 
 # One test after the other: each wants the machine for itself.
 soak: ## everything that may happen to three replicas in years, in half an hour (SOAK_ADMISSIONS, SOAK_SETS); docs/reliability.md
