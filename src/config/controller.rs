@@ -21,6 +21,10 @@ pub struct ControllerConfig {
     pub lease_duration: Duration,
     /// Sets that are worked on at a time.
     pub workers: usize,
+    /// Writes a second in the long run.
+    pub kube_api_qps: u32,
+    /// Writes at once after a rest.
+    pub kube_api_burst: u32,
     /// How often everything is listed and looked at again.
     pub resync: Duration,
     /// Name of the webhook's Service, in our namespace.
@@ -53,6 +57,8 @@ impl ControllerConfig {
             lease,
             lease_duration,
             workers,
+            kube_api_qps,
+            kube_api_burst,
             resync,
             service,
             webhook_configuration,
@@ -65,6 +71,8 @@ impl ControllerConfig {
             lease,
             lease_duration,
             workers,
+            kube_api_qps,
+            kube_api_burst,
             resync,
             service,
             webhook_configuration,

@@ -258,6 +258,8 @@ fn the_controller_has_the_same_three_places() {
          lease: mine # file config.yaml line 3\n\
          lease-duration: \"15s\" # default\n\
          workers: 7 # environment SIDECARSET_WORKERS\n\
+         kube-api-qps: 200 # default\n\
+         kube-api-burst: 400 # default\n\
          resync: \"2m\" # flag\n\
          service: sidecarset-webhook # default\n\
          webhook-configuration: sidecarset # default\n\
@@ -271,16 +273,18 @@ fn the_controller_has_the_same_three_places() {
 #[test]
 fn every_setting_of_the_controller_that_is_wrong_is_named() {
     let folder = Folder::new("lease: A\nwrokers: 1\nresync: 0s\n");
-    let args = ["--config=config.yaml", "--workers=0", "--lease-duration=2s", "--service=a.b"];
+    let args =
+        ["--config=config.yaml", "--workers=0", "--lease-duration=2s", "--service=a.b", "--kube-api-qps=0"];
     let variables = [("SIDECARSET_TERMINATOR", "perhaps"), ("SIDECARSET_PROBE_LISTEN", "8082")];
     let (code, printed, told) = folder.run_as("controller", &args, &variables);
     assert_eq!((code, printed.as_str()), (Some(2), ""));
     for expected in [
-        "error: 9 settings are wrong",
+        "error: 10 settings are wrong",
         "  config.yaml line 1, lease is \"A\": it has to be of a-z, 0-9, - and .",
         "  config.yaml line 2: unknown setting \"wrokers\"; did you mean workers?",
         "  config.yaml line 3, resync is 0ns: it has to be at least 10s",
         "  --workers is \"0\": write a number from 1 to 64",
+        "  --kube-api-qps is \"0\": 0 is not in 1..=100000",
         "  --lease-duration is 2s: it has to be at least 3s",
         "  --service is \"a.b\": it has to be of a-z, 0-9 and -",
         "  SIDECARSET_TERMINATOR is \"perhaps\": it can be true, false",

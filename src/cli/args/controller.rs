@@ -41,6 +41,16 @@ pub struct ControllerArgs {
           value_parser = parse_number::<1, 64>)]
     pub workers: usize,
 
+    /// Writes a second in the long run, of all sets together
+    #[arg(long, env = "SIDECARSET_KUBE_API_QPS", value_name = "N", default_value = "200",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub kube_api_qps: u32,
+
+    /// Writes at once after a rest
+    #[arg(long, env = "SIDECARSET_KUBE_API_BURST", value_name = "N", default_value = "400",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub kube_api_burst: u32,
+
     /// How often everything is listed and looked at again
     #[arg(long, env = "SIDECARSET_RESYNC", value_name = "DURATION", default_value = "10m",
           value_parser = crate::duration::parse)]
