@@ -2,7 +2,6 @@
 //!
 //! Rule: C-CTL-21.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,18 +26,14 @@ impl Controller {
     /// Looks at the set and does what is to be done.
     pub(super) async fn reconcile(&self, name: &Arc<str>) -> Outcome {
         let mut others: Vec<RevisionFacts> = Vec::new();
-        let (mut conflicts, mut contested) = (0, BTreeSet::new());
+        let mut conflicts = 0;
         for _ in 0..NAME_ATTEMPTS {
             let Some(look) = self.lock().look(name, Instant::now()) else { return Outcome::Done };
-            let decisions = self.decide(&look, &others, &contested);
+            let decisions = self.decide(&look, &others);
             let in_order = conflicts + 1 < POD_ATTEMPTS;
             match self.apply(&look.set, &decisions, in_order).await {
                 Ok(changed) if changed.is_empty() => return after(&look, &decisions),
-                Ok(changed) if in_order => {
-                    conflicts += 1;
-                    let taken_down = changed.iter().filter(|write| write.takes_down);
-                    contested.extend(taken_down.map(|write| write.pod.uid.clone()));
-                }
+                Ok(_) if in_order => conflicts += 1,
                 Ok(_) => return Outcome::Again(CONFLICT_PAUSE),
                 Err(ApplyError::NameTaken(taken)) => others.push(*taken),
                 Err(ApplyError::Outdated) => return Outcome::Again(Duration::ZERO),
@@ -57,7 +52,7 @@ impl Controller {
         Outcome::Failed
     }
 
-    fn decide(&self, look: &Look, others: &[RevisionFacts], contested: &BTreeSet<String>) -> Decisions {
+    fn decide(&self, look: &Look, others: &[RevisionFacts]) -> Decisions {
         let pods: Vec<&PodFacts> = look.pods.iter().map(|pod| &**pod).collect();
         let mut revisions = look.revisions.clone();
         revisions.extend_from_slice(others);
@@ -71,7 +66,6 @@ impl Controller {
             known_sets: Some(&look.known_sets),
             expectations: &look.expectations,
             back_offs: &look.back_offs,
-            contested,
             repair: view.repair(&look.canaries, Instant::now()),
             now: self.now(),
         })

@@ -33,7 +33,6 @@ pub mod terminator;
 pub mod trigger;
 pub mod update;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -81,8 +80,6 @@ pub struct Observed<'a> {
     pub expectations: &'a Expectations,
     /// Pods whose last write failed.
     pub back_offs: &'a BackOffs,
-    /// Uids of the Pods that served when they were chosen a moment ago, but changed before they could be written.
-    pub contested: &'a BTreeSet<String>,
     /// What repair of missed injection may do.
     pub repair: Repair<'a>,
     /// The moment.
@@ -121,7 +118,7 @@ pub struct PodWrite {
     pub pod: PodKey,
     /// The patch; it carries uid and resourceVersion.
     pub patch: Value,
-    /// The Pod serves now, so the write uses the budget.
+    /// The write uses the budget: the Pod serves now, or would but for another set.
     pub takes_down: bool,
 }
 
@@ -178,8 +175,7 @@ pub struct Decisions {
 pub fn decide(observed: &Observed<'_>) -> Decisions {
     let Observed { set, pods, namespaces, revisions, revision_namespace, now, .. } = *observed;
     let matched = matching::matched(set, pods, namespaces);
-    let views = matched.iter().map(|pod| PodView::new(set, pod).counted(observed.contested));
-    let views: Vec<PodView<'_>> = views.collect();
+    let views: Vec<PodView<'_>> = matched.iter().map(|pod| PodView::new(set, pod)).collect();
     let plan = revisions::plan(set, revisions, &matched, revision_namespace);
     let missed = missed::find(set, pods, namespaces, &observed.repair);
     let unmet = observed.expectations.unmet(&matched, now.monotonic);
@@ -330,7 +326,7 @@ impl Decisions {
             });
         }
         for (pod, change) in chosen {
-            let takes_down = views.iter().any(|view| view.pod.key() == pod.key() && view.is_serving);
+            let takes_down = views.iter().any(|view| view.pod.key() == pod.key() && view.takes_down);
             self.pods.push(PodWrite {
                 kind: PodWriteKind::Upgrade,
                 pod: pod.into(),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hot;
 use super::image;
-use super::pod::{Phase, PodFacts, StatusFact};
+use super::pod::{ContainerFact, Phase, PodFacts, StatusFact};
 use super::set::SetFacts;
 use crate::api::keys;
 
@@ -106,12 +106,31 @@ pub(super) fn is_consistent<'t>(
     if pod.regular().count() != pod.regular_statuses().count() {
         return false;
     }
-    pod.regular().filter(|container| targets.clone().any(|name| *name == *container.name)).all(|container| {
-        let status = pod.status(&container.name);
-        if image::has_digest(&container.image) {
-            return status.is_some_and(|status| runs(status, &container.image));
-        }
-        before.is_readable && status.is_none_or(|status| before.is_done(status, &container.image))
+    pod.regular()
+        .filter(|container| targets.clone().any(|name| *name == *container.name))
+        .all(|container| has_arrived(pod, before, container))
+}
+
+/// Rules: C-CONS-3, C-CONS-4, C-BUG-16.
+fn has_arrived(pod: &PodFacts, before: &Before, container: &ContainerFact) -> bool {
+    let status = pod.status(&container.name);
+    if image::has_digest(&container.image) {
+        return status.is_some_and(|status| runs(status, &container.image));
+    }
+    before.is_readable && status.is_none_or(|status| before.is_done(status, &container.image))
+}
+
+/// Whether an upgrade for another set is on its way: a container that it changed does not run its new image yet.
+///
+/// Rules: C-CONS-3, C-UPD-9.
+pub(super) fn is_upgraded_for_another(set: &str, pod: &PodFacts) -> bool {
+    let Some(text) = pod.annotation(keys::IN_PLACE_STATE) else { return false };
+    let states: BTreeMap<String, InPlaceState> = serde_json::from_str(text).unwrap_or_default();
+    states.keys().filter(|other| *other != set).any(|other| {
+        let before = Before::read(other, pod);
+        pod.regular()
+            .filter(|container| before.images.contains_key(&*container.name))
+            .any(|container| !has_arrived(pod, &before, container))
     })
 }
 

@@ -1,8 +1,10 @@
 //! Which Pods are upgraded in this round, and what keeps the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::consistency::{Before, Upgradability, is_consistent, is_ready, upgradability};
+use super::consistency::{
+    Before, Upgradability, is_consistent, is_ready, is_upgraded_for_another, upgradability,
+};
 use super::expectations::PodKey;
 use super::pod::PodFacts;
 use super::set::SetFacts;
@@ -16,9 +18,11 @@ pub(super) struct PodView<'p> {
     pub(super) before: Before,
     /// Rule: C-UPD-1.
     pub(super) is_updated: bool,
-    /// Ready, whatever its status says about images: an upgrade takes something away. Rules: C-CONS-5, C-UPD-9.
-    pub(super) is_serving: bool,
-    /// Serving, and consistent over all containers of the set. Rules: C-CONS-2, C-STAT-3.
+    /// An upgrade uses the budget: the Pod is ready, whatever its status says about images, or would be but for an upgrade for another
+    /// set. Of sets that roll out at the same time over the same Pods each would otherwise take down one Pod more than it may:
+    /// the one that is down already for another set, at no cost, and the next. Rules: C-CONS-5, C-UPD-9.
+    pub(super) takes_down: bool,
+    /// Ready, and consistent over all containers of the set. Rules: C-CONS-2, C-STAT-3.
     pub(super) is_ready: bool,
 }
 
@@ -27,23 +31,14 @@ impl<'p> PodView<'p> {
     pub(super) fn new(set: &SetFacts, pod: &'p PodFacts) -> Self {
         let before = Before::read(&set.name, pod);
         let targets = set.targets.iter().map(String::as_str);
-        let is_serving = is_ready(set, pod);
+        let (is_serving, is_updated) = (is_ready(set, pod), pod.records.hash(&set.name) == set.hash);
         Self {
-            is_updated: pod.records.hash(&set.name) == set.hash,
+            is_updated,
+            takes_down: is_serving || (!is_updated && is_upgraded_for_another(&set.name, pod)),
             is_ready: is_serving && is_consistent(pod, &before, targets),
-            is_serving,
             before,
             pod,
         }
-    }
-
-    /// A write that is tried again goes on to use the budget, also if another set has taken the Pod down meanwhile: otherwise every
-    /// conflict between two sets would take down one Pod more than each of them decided.
-    ///
-    /// Rules: C-UPD-9, C-UPD-19.
-    pub(super) fn counted(mut self, contested: &BTreeSet<String>) -> Self {
-        self.is_serving |= contested.contains(&*self.pod.uid);
-        self
     }
 }
 
@@ -113,8 +108,8 @@ pub(super) fn resets<'p>(
 
 /// Chooses the Pods to upgrade now.
 ///
-/// A Pod that serves is taken only while fewer than `maxUnavailable` updated Pods are down; one that does not serve costs
-/// nothing. The first that does not fit ends the round.
+/// A Pod that serves is taken only while fewer than `maxUnavailable` updated Pods are down; one that is down costs nothing, unless
+/// another set has just taken it down. The first that does not fit ends the round.
 ///
 /// Rules: C-UPD-2…10, C-UPD-27, C-RUST-9, C-BUG-11, C-BUG-17, C-BUG-18. Decision: D-32.
 pub(super) fn choose<'p>(
@@ -157,18 +152,18 @@ pub(super) fn choose<'p>(
             round.failures.push(Failure::known(pod, error));
             continue;
         }
-        if view.is_serving && used >= max_unavailable {
+        if view.takes_down && used >= max_unavailable {
             round.over_budget += 1;
             break;
         }
         match update::upgrade(set, pod, &view.before, revision, now_unix) {
             Ok(change) => {
-                used += usize::from(view.is_serving);
+                used += usize::from(view.takes_down);
                 round.chosen.push((pod, change));
             }
             // It counts as chosen: else all that wait were read before the first is written.
             Err(PlanError::NotRead(_)) => {
-                used += usize::from(view.is_serving);
+                used += usize::from(view.takes_down);
                 round.read_live.push((*pod).into());
             }
             Err(error) => {

@@ -1,23 +1,15 @@
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use super::fixtures::{SET, mk_pod, mk_set, mk_set_object, record, refs};
+use super::fixtures::{SET, container, mk_pod, mk_set, mk_set_object, record, refs};
 use super::missed::WebhookHealth;
 use super::*;
 use crate::api::keys;
 
 /// Decides with nothing special around.
 fn look(set: &SetFacts, pods: &[PodFacts], expectations: &Expectations) -> Decisions {
-    look_after_conflict(set, pods, expectations, &[])
-}
-
-/// Decides anew because these Pods had changed before they could be written.
-fn look_after_conflict(
-    set: &SetFacts,
-    pods: &[PodFacts],
-    expectations: &Expectations,
-    uids: &[&str],
-) -> Decisions {
-    look_with(set, pods, expectations, &BackOffs::new(), uids)
+    look_with(set, pods, expectations, &BackOffs::new())
 }
 
 fn look_with(
@@ -25,9 +17,7 @@ fn look_with(
     pods: &[PodFacts],
     expectations: &Expectations,
     back_offs: &BackOffs,
-    uids: &[&str],
 ) -> Decisions {
-    let contested = uids.iter().map(|uid| (*uid).to_owned()).collect();
     let (none, namespaces) = (BTreeSet::new(), Namespaces::new());
     decide(&Observed {
         set,
@@ -38,7 +28,6 @@ fn look_with(
         known_sets: None,
         expectations,
         back_offs,
-        contested: &contested,
         repair: Repair {
             webhook: WebhookHealth::Unhealthy,
             evictions_allowed: 0,
@@ -98,17 +87,35 @@ fn waiting_for_our_own_writes() {
     assert_eq!(kinds(&look(&set, &pods, &Expectations::default())), [(PodWriteKind::Upgrade, "p")]);
 }
 
-/// Another set was faster and has taken the Pod down: this one goes on to count it. Rules: C-UPD-9, C-UPD-19, C-BUG-17.
+/// Another set was faster and has just taken the Pod down: this one takes the same and no other. Rules: C-UPD-9, C-UPD-19, C-BUG-17.
 #[test]
-fn a_conflict_takes_no_other_pod_down() {
-    let down = mk_pod("q", &json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}));
-    let (set, pods) = (mk_set(&json!({"maxUnavailable": 1})), [mk_pod("p", &json!({})), down]);
-    let none = Expectations::default();
-    let upgrades =
-        |names: &[&'static str]| names.iter().map(|name| (PodWriteKind::Upgrade, *name)).collect::<Vec<_>>();
-    assert_eq!(kinds(&look(&set, &pods, &none)), upgrades(&["q", "p"]), "what is down already costs nothing");
-    let decisions = look_after_conflict(&set, &pods, &none, &["uid-q"]);
-    assert_eq!(kinds(&decisions), upgrades(&["q"]));
+fn two_sets_take_the_same_pod_down() {
+    let (set, none) = (mk_set(&json!({"maxUnavailable": 1})), Expectations::default());
+    let chosen = |states: Value| {
+        let (main, still_v1) = container("main", "main:v1");
+        let main = json!({"name": main["name"], "image": "main:v2"});
+        let (own, own_status) = container("test-sidecar", "test-image:v1");
+        let down = mk_pod(
+            "q",
+            &json!({
+                "metadata": {"annotations": {(keys::IN_PLACE_STATE): states.to_string()}},
+                "spec": {"containers": [main, own]},
+                "status": {"conditions": [], "containerStatuses": [still_v1, own_status]},
+            }),
+        );
+        let decisions = look(&set, &[mk_pod("p", &json!({})), down], &none);
+        decisions.pods.iter().map(|write| (write.pod.name.clone(), write.takes_down)).collect::<Vec<_>>()
+    };
+    let of = |set: &str, id: &str| json!({set: {"lastContainerStatuses": {"main": {"imageID": id}}}});
+    let both = [("q".to_owned(), false), ("p".to_owned(), true)];
+    assert_eq!(chosen(json!({})), both, "what is down for no set costs nothing");
+    let before = "docker-pullable://main@sha256:main:v1";
+    assert_eq!(chosen(of("other", before)), [("q".to_owned(), true)]);
+    assert_eq!(
+        chosen(of("other", "older")),
+        both,
+        "the other's upgrade has arrived, the Pod is down all the same"
+    );
 }
 
 /// A Pod whose metadata cannot be merged is told about and passed over. Rules: C-META-4, C-UPD-22, C-BUG-11. Decision: D-32.
@@ -200,7 +207,7 @@ fn marks_back_off_too() {
     let (set, pods) = (mk_set(&json!({})), [mk_pod("p", &pod)]);
     let back_off = rollout::BackOff { may_be_written: false, error: "denied".to_owned() };
     let back_offs = BackOffs::from([("uid-p".to_owned(), back_off)]);
-    let decisions = look_with(&set, &pods, &Expectations::default(), &back_offs, &[]);
+    let decisions = look_with(&set, &pods, &Expectations::default(), &back_offs);
     assert_eq!(decisions.pods, []);
     let status = decisions.status.unwrap();
     let condition = &status["status"]["conditions"][0];

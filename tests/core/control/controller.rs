@@ -41,6 +41,8 @@ pub(crate) struct Controller {
     /// Looks so far, and writes to Pods so far.
     pub(crate) looks: usize,
     pub(crate) pod_writes: usize,
+    /// Pods as they were seen when writes to Pods were last decided, by set.
+    pub(crate) decided_on: BTreeMap<String, BTreeMap<String, PodFacts>>,
     /// Writes that took a serving Pod down.
     pub(crate) taken_down: Vec<(String, PodKey)>,
 }
@@ -200,7 +202,6 @@ impl Controller {
             known_sets: Some(&known_sets),
             expectations: &expectations,
             back_offs: &back_offs,
-            contested: &none,
             repair: Repair {
                 webhook: WebhookHealth::Unhealthy,
                 evictions_allowed: 0,
@@ -243,6 +244,9 @@ impl Controller {
             let back_off = BackOff { may_be_written: false, error: failure.error };
             let until_ms = cluster.now_ms + BACK_OFF_MS;
             self.back_offs.entry(name.to_owned()).or_default().insert(failure.pod.uid, (until_ms, back_off));
+        }
+        if !pods.is_empty() {
+            self.decided_on.insert(name.to_owned(), self.seen.clone());
         }
         for write in pods {
             self.write(cluster, &set, write);
