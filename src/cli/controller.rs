@@ -76,7 +76,7 @@ fn settings(config: ControllerConfig) -> Settings {
         log_level: _,
     } = config;
     let terms =
-        Terms { lease: lease_duration, renew_deadline: lease_duration * 2 / 3, retry: lease_duration / 8 };
+        Terms { lease: lease_duration, renew_deadline: lease_duration * 2 / 3, retry: lease_duration / 10 };
     Settings {
         revision_namespace,
         // Two processes on one machine are two candidates, and so is an earlier one with the same number.
