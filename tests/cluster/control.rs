@@ -5,6 +5,7 @@
 //! that does as it is told.
 
 mod api;
+mod failover;
 mod faults;
 #[path = "../core/control/kubelet.rs"]
 mod kubelet;

@@ -1,23 +1,22 @@
 //! Scenarios while everything goes wrong: in the end there is what there is without that.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::api::path;
 use super::observation::text;
-use super::program::Program;
-use super::run::{Judge, Manner, run_all, scenarios};
+use super::program::{LEASE, LEASE_FLAG, Program};
+use super::run::{Judge, Manner, chosen, report, run_all};
 use super::stage::{self, Stage};
 use super::world::{NOISE, World};
 use crate::control_plane::{AUDITED, ControlPlane};
 use crate::proxy::Proxy;
 
-/// One or two of each kind, with few steps: rollouts with every brake and order, hot upgrades, several sets on a Pod, revisions,
-/// a set that comes again, metadata, Jobs. Scenarios that change something in the middle of a rollout are left out: what is there
-/// then depends on how far it has come.
+/// What is run if nothing else is asked for: one or two of each kind, with few steps. Rollouts with every brake and order, hot upgrades,
+/// several sets on a Pod, revisions, a set that comes again, metadata, Jobs.
 const SCENARIOS: [&str; 18] = [
     "field-env",
     "hot-and-cold",
@@ -38,12 +37,16 @@ const SCENARIOS: [&str; 18] = [
     "term-several",
     "two-sets",
 ];
-/// Short, so that another replica takes over soon.
-const LEASE: Duration = Duration::from_secs(3);
-const LEASE_FLAG: &str = "--lease-duration=3s";
+/// What is there depends on how far the controller has come at a certain moment: which image a slow kubelet began with, which revision
+/// the webhook knew as the latest when Pods were created two seconds after a change.
+const TIMED: [&str; 3] = ["change-slow-3", "change-slow-back", "scatter-extra"];
+/// How many are run at a time.
+const JOBS: usize = SCENARIOS.len();
+/// How many others write Pods at the same time.
+const WRITERS: u64 = 6;
 /// Longer than nobody leads, plus the time after which a controller may look again.
 const QUIET: Duration = Duration::from_secs(11);
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(150);
 
 /// Numbers that are the same for the same seed (SplitMix64).
 struct Dice(u64);
@@ -74,21 +77,21 @@ impl Dice {
 /// Runs the scenarios beside `trouble`, which never ends by itself and may panic; gives what trouble has counted.
 #[track_caller]
 fn survive(plane: &ControlPlane, trouble: impl AsyncFnOnce(Arc<World>, watch::Sender<u64>)) -> u64 {
-    let scenarios = scenarios(|name| SCENARIOS.contains(&name));
-    assert_eq!(scenarios.len(), SCENARIOS.len());
+    let scenarios = chosen(|name| SCENARIOS.contains(&name), |name| !TIMED.contains(&name));
     let stage = Stage::new(plane);
     let (count, counted) = watch::channel(0);
-    let manner = Manner { jobs: SCENARIOS.len(), quiet: QUIET, limit: LIMIT, judge: Judge::End };
+    let manner = Manner { jobs: JOBS, quiet: QUIET, limit: LIMIT, judge: Judge::States };
+    let start = Instant::now();
     let outcomes = stage.runtime.block_on(async {
         tokio::select! {
             outcomes = run_all(&stage.world, &scenarios, manner) => outcomes,
             () = trouble(Arc::clone(&stage.world), count) => panic!("the trouble ended"),
         }
     });
-    let different: Vec<&str> =
-        outcomes.iter().filter(|o| !o.problems.is_empty()).map(|o| o.name.as_str()).collect();
-    assert_eq!(different, Vec::<&str>::new(), "the lines above say what differs");
-    *counted.borrow()
+    let count = *counted.borrow();
+    eprintln!("trouble: {count} times");
+    report(&outcomes, start.elapsed());
+    count
 }
 
 /// Rule: C-CTL-16, C-CTL-20, C-RUST-6.
@@ -108,7 +111,7 @@ fn a_controller_that_is_killed_again_and_again() {
             count.send_modify(|count| *count += 1);
         }
     });
-    assert!(kills > 4, "only {kills} times");
+    assert!(kills > 2, "only {kills} times");
 }
 
 /// A replica with a user of its own.
@@ -186,7 +189,7 @@ fn a_former_leader_that_wakes_up_writes_nothing() {
             count.send_modify(|count| *count += 1);
         }
     });
-    assert!(pauses > 3, "only {pauses} times");
+    assert!(pauses > 1, "only {pauses} times");
 }
 
 fn lease_holder(plane: &ControlPlane) -> String {
@@ -229,19 +232,28 @@ fn pods_that_others_write_all_the_time() {
     let _webhook = stage::webhook(&plane, true);
     let conflicts = survive(&plane, async |world, count| {
         let controller = Program::start(&plane, "controller", &plane.kubectl.kubeconfig, &[]);
-        let mut dice = Dice::new();
-        for number in 0_u64.. {
-            dice.wait(1, 8).await;
-            let pods: Vec<String> = world.objects()["Pod"].keys().cloned().collect();
-            let Some(key) = pods.get(dice.below(pods.len().max(1) as u64) as usize) else { continue };
-            let (namespace, name) = key.split_once('/').unwrap();
-            let noise = json!({"metadata": {"annotations": {NOISE: number.to_string()}}});
-            // It may be gone by now.
-            let _ = world.api.patch(&path("Pod", namespace, name), "merge", &noise).await;
-            if number % 100 == 0 {
+        let seed = Dice::new().below(u64::MAX);
+        let writers = (0..WRITERS).map(|writer| write_pods(&world, Dice(seed ^ writer)));
+        let look = async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
                 count.send_replace(controller.conflicts());
             }
-        }
+        };
+        futures_util::future::join(futures_util::future::join_all(writers), look).await;
     });
-    assert!(conflicts > 3, "only {conflicts} conflicts");
+    assert!(conflicts > 2, "only {conflicts} conflicts");
+}
+
+/// Writes one Pod after another, whichever.
+async fn write_pods(world: &World, mut dice: Dice) {
+    for number in 0_u64.. {
+        dice.wait(1, 8).await;
+        let pods: Vec<String> = world.objects()["Pod"].keys().cloned().collect();
+        let Some(key) = pods.get(dice.below(pods.len().max(1) as u64) as usize) else { continue };
+        let (namespace, name) = key.split_once('/').unwrap();
+        let noise = json!({"metadata": {"annotations": {NOISE: number.to_string()}}});
+        // It may be gone by now.
+        let _ = world.api.patch(&path("Pod", namespace, name), "merge", &noise).await;
+    }
 }

@@ -7,6 +7,10 @@ use super::api::SYSTEM;
 use crate::control_plane::ControlPlane;
 use crate::supervisor::Supervisor;
 
+/// A short Lease, so that another replica takes over soon.
+pub(super) const LEASE: Duration = Duration::from_secs(3);
+pub(super) const LEASE_FLAG: &str = "--lease-duration=3s";
+
 pub(super) struct Program<'p> {
     plane: &'p ControlPlane,
     name: String,
@@ -50,9 +54,20 @@ impl<'p> Program<'p> {
         }
     }
 
-    /// Ends it as a Deployment would.
-    pub(super) fn stop(&self) {
-        self.plane.supervisor.stop(&self.name).unwrap();
+    /// Waits until it has seen the whole cluster: it could lead.
+    pub(super) async fn await_ready(&self, limit: Duration) {
+        let start = Instant::now();
+        while self.get("/readyz").is_none() {
+            assert!(start.elapsed() < limit && !self.has_ended(), "does not become ready:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The body at a path of its probes and metrics, if there is one.
+    fn get(&self, path: &str) -> Option<String> {
+        let log = self.log();
+        let told = log.split_whitespace().find_map(|word| word.strip_suffix("/readyz?verbose"))?;
+        self.plane.http_get(&format!("{told}{path}")).ok()
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -71,11 +86,7 @@ impl<'p> Program<'p> {
 
     /// How many of its writes of Pods were refused because the Pod had changed, from its metrics.
     pub(super) fn conflicts(&self) -> u64 {
-        let log = self.log();
-        let Some(url) = log.split_whitespace().find(|word| word.ends_with("/readyz?verbose")) else {
-            return 0;
-        };
-        let metrics = self.plane.http_get(&url.replace("/readyz?verbose", "/metrics")).unwrap_or_default();
+        let metrics = self.get("/metrics").unwrap_or_default();
         let counts = metrics
             .lines()
             .filter(|line| line.starts_with("sidecarset_controller_pod_writes") && line.contains("conflict"))

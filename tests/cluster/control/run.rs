@@ -10,21 +10,23 @@ use serde_json::{Value, json};
 use sidecarset_core::api::keys;
 
 use super::api::{SYSTEM, at_once, path};
-use super::observation::{Orders, text};
+use super::observation::text;
 use super::scene::Scene;
 use super::verdict::Verdict;
 use super::world::World;
 
 /// How often it is looked whether nothing happens any more.
 const GLANCE: Duration = Duration::from_millis(100);
+/// After how much time without a change the webhook knows of it: the scenarios leave it as much before they create Pods.
+pub(super) const SEEN: Duration = Duration::from_secs(3);
 
 /// What is judged of a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Judge {
-    /// Every observation, and the order of writes.
+    /// Every observation when everything has settled, and the order of writes.
     Steps,
-    /// What is there in the end.
-    End,
+    /// That after every step there comes to be what was recorded, and in the end stays.
+    States,
 }
 
 /// How scenarios are run.
@@ -32,9 +34,9 @@ pub(super) enum Judge {
 pub(super) struct Manner {
     /// How many at a time.
     pub(super) jobs: usize,
-    /// After how much time without a change a step has settled. The scenario may say otherwise, but not less than this.
+    /// After how much time without a change a step has settled, where the scenario does not say otherwise; of [`Judge::States`] the last.
     pub(super) quiet: Duration,
-    /// How long a step may take to settle.
+    /// How long a step may take.
     pub(super) limit: Duration,
     pub(super) judge: Judge,
 }
@@ -45,6 +47,20 @@ pub(super) struct Outcome {
     pub(super) has_deviations: bool,
     pub(super) problems: Vec<String>,
     pub(super) took: Duration,
+}
+
+/// The recorded scenarios that are run: those that `usual` names, or all with `CONTROL_SCENARIOS=all`, or those that it names with commas
+/// between them. In any case only what `can_be` run.
+pub(super) fn chosen(usual: impl Fn(&str) -> bool, can_be: impl Fn(&str) -> bool) -> Vec<Value> {
+    let asked = std::env::var("CONTROL_SCENARIOS").unwrap_or_default();
+    let is_asked = |name: &str| match asked.as_str() {
+        "" => usual(name),
+        "all" => true,
+        names => names.split(',').any(|wanted| wanted == name),
+    };
+    let chosen = scenarios(|name| is_asked(name) && can_be(name));
+    assert!(!chosen.is_empty(), "CONTROL_SCENARIOS={asked} names no scenario that can be run here");
+    chosen
 }
 
 /// All recorded scenarios that `wanted` names.
@@ -81,6 +97,24 @@ pub(super) async fn run_all(world: &Arc<World>, scenarios: &[Value], manner: Man
     futures_util::stream::iter(scenarios).map(one).buffer_unordered(manner.jobs).collect().await
 }
 
+/// Prints the counts; panics if any scenario came out differently.
+#[track_caller]
+pub(super) fn report(outcomes: &[Outcome], took: Duration) {
+    let is_different = |outcome: &&Outcome| !outcome.problems.is_empty();
+    let different: Vec<&str> = outcomes.iter().filter(is_different).map(|o| o.name.as_str()).collect();
+    let deviations = outcomes.iter().filter(|o| o.problems.is_empty() && o.has_deviations).count();
+    let longest = outcomes.iter().max_by_key(|outcome| outcome.took).expect("at least one");
+    eprintln!(
+        "{} equal, {deviations} with a deviation that is met, {} different; {} s, the longest {} with {} s",
+        outcomes.len() - deviations - different.len(),
+        different.len(),
+        took.as_secs(),
+        longest.name,
+        longest.took.as_secs()
+    );
+    assert_eq!(different, Vec::<&str>::new(), "the lines above say what differs");
+}
+
 async fn run(world: &Arc<World>, scenario: &Value, manner: Manner) -> Result<Vec<String>, String> {
     let scene = Arc::new(Scene::new(scenario));
     world.enter(&scene);
@@ -88,12 +122,20 @@ async fn run(world: &Arc<World>, scenario: &Value, manner: Manner) -> Result<Vec
     let verdict = Verdict::new(scenario);
     let mut problems = Vec::new();
     for (index, step) in steps.iter().enumerate() {
-        let (observed, orders) =
-            do_step(world, &scene, step, manner).await.map_err(|error| format!("step {index} {error}"))?;
+        let told = |error| format!("step {index} {error}");
+        operate_all(world, &scene, step).await.map_err(told)?;
         if manner.judge == Judge::Steps {
+            let quiet = step["quiet"].as_f64().map_or(manner.quiet, Duration::from_secs_f64);
+            settle(&scene, quiet, manner.limit).await.map_err(told)?;
+            let observed = scene.observe(&world.objects());
+            let orders = scene.seen().log.end();
             problems.extend(verdict.of_step(index, &observed, &orders));
-        } else if index + 1 == steps.len() {
-            problems.extend(verdict.of_end(index, &observed));
+            continue;
+        }
+        await_state(world, &scene, &verdict, index, manner.limit).await?;
+        if index + 1 == steps.len() {
+            settle(&scene, manner.quiet, manner.limit).await.map_err(told)?;
+            problems = verdict.of_end(index, &scene.observe(&world.objects()));
         }
     }
     clean(world, &scene).await.map_err(|error| format!("cannot be cleaned up: {error}"))?;
@@ -101,26 +143,35 @@ async fn run(world: &Arc<World>, scenario: &Value, manner: Manner) -> Result<Vec
     Ok(problems)
 }
 
-async fn do_step(
-    world: &Arc<World>,
-    scene: &Arc<Scene>,
-    step: &Value,
-    manner: Manner,
-) -> Result<(Value, Orders), String> {
+/// Does what a step says.
+pub(super) async fn operate_all(world: &Arc<World>, scene: &Arc<Scene>, step: &Value) -> Result<(), String> {
     scene.seen().log.begin();
     for operation in step["do"].as_array().into_iter().flatten() {
         operate(world, scene, operation).await.map_err(|error| format!("{operation}: {error}"))?;
     }
     scene.touch();
-    let asked = step["quiet"].as_f64().map(Duration::from_secs_f64);
-    let quiet = match manner.judge {
-        Judge::Steps => asked.unwrap_or(manner.quiet),
-        Judge::End => manner.quiet.max(asked.unwrap_or_default()),
-    };
-    settle(scene, quiet, manner.limit).await?;
-    let observed = scene.observe(&world.objects());
-    let orders = scene.seen().log.end();
-    Ok((observed, orders))
+    Ok(())
+}
+
+/// Waits until there is what was recorded after a step, and the webhook knows it.
+async fn await_state(
+    world: &World,
+    scene: &Scene,
+    verdict: &Verdict<'_>,
+    step: usize,
+    limit: Duration,
+) -> Result<(), String> {
+    let start = Instant::now();
+    loop {
+        let problems = verdict.of_end(step, &scene.observe(&world.objects()));
+        if problems.is_empty() && scene.is_quiet(SEEN) {
+            return Ok(());
+        }
+        if start.elapsed() > limit {
+            return Err(format!("after {} s: {}", limit.as_secs(), problems.join("; ")));
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
 }
 
 /// Waits until nothing has happened for `quiet`.
@@ -233,26 +284,4 @@ pub(super) async fn clean(world: &World, scene: &Scene) -> Result<(), kube::Erro
         world.api.delete(&path("Namespace", "", namespace), &Value::Null).await?;
     }
     Ok(())
-}
-
-/// Waits until nothing of it is left, so that it can be made again.
-pub(super) async fn await_gone(world: &World, scene: &Scene, limit: Duration) {
-    let start = Instant::now();
-    loop {
-        let mut left = Vec::new();
-        for namespace in &scene.namespaces {
-            left.extend(world.api.get(&path("Namespace", "", namespace)).await.ok());
-        }
-        {
-            let objects = world.objects();
-            for kind in ["SidecarSet", "ControllerRevision"] {
-                left.extend(objects[kind].values().filter(|object| scene.owns(kind, object)).cloned());
-            }
-        }
-        if left.is_empty() {
-            return;
-        }
-        assert!(start.elapsed() < limit, "still there: {left:?}");
-        tokio::time::sleep(GLANCE).await;
-    }
 }
