@@ -207,7 +207,10 @@ pub struct RevisionPlan {
 
 /// Brings the history up to date. `revisions` are all that may be of the set, and any that have a name which it wants.
 ///
-/// Rules: C-REV-1, C-REV-9…17.
+/// A set that is being deleted gets no new revision: its revisions are deleted before it (`blockOwnerDeletion`), and one that is
+/// made again after each of them would keep it for ever.
+///
+/// Rules: C-REV-1, C-REV-2, C-REV-9…17.
 pub(super) fn plan(
     set: &SetFacts,
     revisions: &[RevisionFacts],
@@ -231,6 +234,10 @@ pub(super) fn plan(
             is_older = position < own.len();
             own.push(equal);
             (equal.name.clone(), Some(equal))
+        }
+        None if set.is_terminating => {
+            let (latest, writes) = (set.status.latest_revision.clone(), Vec::new());
+            return RevisionPlan { latest, collision_count, writes, too_long: None };
         }
         None => {
             let (name, existing) = candidate.free_name(set, revisions, &mut collision_count);
@@ -351,10 +358,17 @@ fn trim<'r>(
     let (name, version) = &set.pinned;
     protected.extend(name.as_deref());
     let older = revisions.split_last().map_or(&[][..], |(_, older)| older);
-    // The latest one has the set's own custom version by now, and is not deleted anyway.
-    if let Some(version) = version.as_ref().filter(|version| **version != set.custom_version) {
-        let has_it = |revision: &RevisionFacts| revision.labels.get(keys::CUSTOM_VERSION) == Some(version);
-        let newest = older.iter().rev().find(|(_, revision)| revision.is_some_and(has_it));
+    let has = |revision: &RevisionFacts, version: &str| {
+        revision.labels.get(keys::CUSTOM_VERSION).is_some_and(|label| label == version)
+    };
+    // The latest one has the set's own custom version by now, else keeps what it had. If it is the pinned one, no older one is.
+    let latest = revisions.last().and_then(|(_, revision)| *revision);
+    let latest_has = |version: &str| match set.custom_version.as_str() {
+        "" => latest.is_some_and(|latest| has(latest, version)),
+        own => own == version,
+    };
+    if let Some(version) = version.as_ref().filter(|version| !latest_has(version)) {
+        let newest = older.iter().rev().find(|(_, old)| old.is_some_and(|old| has(old, version)));
         protected.extend(newest.map(|(name, _)| *name));
     }
     let unprotected =

@@ -92,6 +92,8 @@ pub struct SetFacts {
     pub generation: i64,
     /// `metadata.creationTimestamp`, seconds since 1970.
     pub created_unix: Option<i64>,
+    /// It has a deletionTimestamp.
+    pub is_terminating: bool,
     /// `metadata.labels`
     pub labels: BTreeMap<String, String>,
     /// `metadata.annotations`
@@ -173,6 +175,7 @@ impl SetFacts {
             created_unix: crate::injection::hash_annotation::parse_rfc3339(text(
                 &metadata["creationTimestamp"],
             )),
+            is_terminating: metadata["deletionTimestamp"].is_string(),
             labels: texts(&metadata["labels"]),
             hash,
             hash_without_image,

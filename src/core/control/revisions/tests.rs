@@ -141,6 +141,39 @@ fn trimming() {
     assert!(trim(&pinned, &list, &[]).0.iter().all(|revision| revision.name != "sidecar-1"));
 }
 
+/// Of the revisions with the pinned custom version the newest is protected, which may be the latest: an emptied `customVersion` leaves
+/// the label on it. Rules: C-REV-15, C-REV-19.
+#[test]
+fn pinned_custom_versions() {
+    let pinned = json!({"spec": {"revisionHistoryLimit": 2, "injectionStrategy": {"revision": {"customVersion": "one"}}}});
+    let revision = |name: &str, version: &str| {
+        let metadata = json!({"name": name, "labels": {(keys::CUSTOM_VERSION): version}});
+        RevisionFacts::from_json(&json!({"metadata": metadata}).to_string()).unwrap()
+    };
+    let deleted = |latest: &str| {
+        let all = [revision("r1", "one"), revision("r2", "two"), revision("r3", latest)];
+        let list: Vec<_> = all.iter().map(|revision| (revision.name.as_str(), Some(revision))).collect();
+        trim(&mk("x", &pinned), &list, &[]).0
+    };
+    assert_eq!(deleted("three"), ["r2"], "r1 is pinned");
+    assert_eq!(deleted("one"), ["r1"], "the latest is pinned");
+}
+
+/// What was deleted with its set is not made again, or foreground deletion would never end. Rule: C-REV-2, C-REV-13.
+#[test]
+fn a_set_that_is_being_deleted_gets_no_revision() {
+    let live = mk("a", &json!({}));
+    let mut revisions = Vec::new();
+    apply(&mut revisions, &plan(&live, &[], &[], "system"));
+    let name = revisions[0].name.clone();
+    let status = json!({"latestRevision": name, "collisionCount": 0});
+    let ending = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": status});
+    let ending = mk("a", &ending);
+    let expected = RevisionPlan { latest: name, collision_count: 0, writes: vec![], too_long: None };
+    assert_eq!(plan(&ending, &revisions, &[], "system"), expected);
+    assert_eq!(plan(&ending, &[], &[], "system"), expected, "its revisions go first");
+}
+
 /// Rules: C-REV-10, C-REV-11, C-REV-12, C-REV-14, C-RUST-2, C-BUG-36. Decision: D-36.
 #[test]
 fn collisions_and_strangers() {
