@@ -7,10 +7,10 @@ use kube::core::{Request, Selector};
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use sidecarset_core::api::keys;
-use sidecarset_core::control::PodObject;
 use sidecarset_core::control::interner::Interner;
 use sidecarset_core::control::matching::is_injected;
 use sidecarset_core::control::pod::{Keep, PodFacts};
+use sidecarset_core::control::{PodObject, condition};
 
 /// How many Pods are named of each list.
 const NAMED: usize = 5;
@@ -53,19 +53,13 @@ impl PodsSeen {
         }
         if pod.records.hash(set) != hash {
             self.not_updated.add(pod);
-            if refuses(pod, set) {
+            if condition::says_no(pod, set) {
                 self.not_upgradable.add(pod);
             }
         } else if !pod.is_ready {
             self.updated_not_ready.add(pod);
         }
     }
-}
-
-/// Rule: C-COND-1.
-fn refuses(pod: &PodFacts, set: &str) -> bool {
-    let message = pod.upgradable.as_ref().and_then(|condition| serde_json::from_str(&condition.message).ok());
-    message.is_some_and(|sets: serde_json::Value| sets[set] == false)
 }
 
 #[derive(Deserialize)]

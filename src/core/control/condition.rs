@@ -103,6 +103,16 @@ pub fn prune(pod: &PodFacts, known: &BTreeSet<String>, now_unix: i64) -> Option<
     (sets.len() < before).then(|| patch(pod, renewed(old, &sets, now_unix), now_unix))
 }
 
+/// Whether the Pod says that it cannot take the set's change. Rule: C-COND-1.
+#[must_use]
+pub fn says_no(pod: &PodFacts, set: &str) -> bool {
+    let Some(condition) = pod.upgradable.as_ref().filter(|condition| *condition.status != *"True") else {
+        return false;
+    };
+    let sets = serde_json::from_str::<BTreeMap<String, bool>>(&condition.message);
+    sets.is_ok_and(|sets| sets.get(set) == Some(&false))
+}
+
 /// Whether the Pod says already that it cannot take the set's change: the cheap look before [`set_upgradable`].
 ///
 /// Rule: C-BUG-37.

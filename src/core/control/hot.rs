@@ -109,7 +109,7 @@ pub(super) fn upgrade(
 ///
 /// Rules: C-HOTC-7, C-HOTC-13, C-HOTC-14, C-BUG-6, C-BUG-7.
 pub(super) fn is_ready_for_reset(set: &SetFacts, pod: &PodFacts, before: &Before) -> bool {
-    if set.hot_pairs().all(|(sidecar, pair)| !is_migrating(set, pod, sidecar, pair)) {
+    if !is_in_the_middle(set, pod) {
         return false;
     }
     let others: Vec<&str> =
@@ -120,6 +120,13 @@ pub(super) fn is_ready_for_reset(set: &SetFacts, pod: &PodFacts, before: &Before
         (pod.phase == Phase::Running && pod.is_ready) || statuses.all(|status| status.is_ready)
     };
     is_consistent(pod, before, rest) && is_up()
+}
+
+/// Whether both containers of a pair have a real image: it ends with a reset, which a set that is paused or does not update does not do.
+///
+/// Rules: C-HOTC-7, C-HOTC-12.
+pub(super) fn is_in_the_middle(set: &SetFacts, pod: &PodFacts) -> bool {
+    set.hot_pairs().any(|(sidecar, pair)| is_migrating(set, pod, sidecar, pair))
 }
 
 fn is_migrating(set: &SetFacts, pod: &PodFacts, sidecar: &Sidecar, pair: &HotPair) -> bool {

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::condition;
+use super::hot;
 use super::matching::broken_operator;
 use super::missed::Missed;
 use super::pod::PodFacts;
@@ -45,7 +47,7 @@ fn verdict(is_true: bool, reason: &'static str, message: impl Into<String>) -> V
 
 /// Whether the rollout is over, else the one thing that it waits for.
 ///
-/// Rules: C-UPD-11, C-BUG-18, C-BUG-21, C-BUG-22, C-BUG-39. Decision: D-32, D-37.
+/// Rules: C-UPD-11, C-HOTC-12, C-BUG-18, C-BUG-21, C-BUG-22, C-BUG-39, C-BUG-40. Decision: D-32, D-37.
 pub(super) fn rollout(set: &SetFacts, views: &[PodView<'_>], round: Option<&Round<'_>>) -> Verdict {
     let [matched, updated, _, updated_ready] = counts(views);
     if let Some(operator) = broken_operator(set) {
@@ -57,16 +59,21 @@ pub(super) fn rollout(set: &SetFacts, views: &[PodView<'_>], round: Option<&Roun
     if updated == matched && updated_ready == matched {
         return match matched {
             0 => verdict(true, "NoPods", "no Pod carries this set"),
-            _ => verdict(true, "AllPodsUpdated", format!("all {matched} Pods are updated and ready")),
+            _ => {
+                let all = format!("all {matched} Pods are updated and ready");
+                verdict(true, "AllPodsUpdated", all + &stale_marks(set, views))
+            }
         };
     }
     let progress = format!("{updated} of {matched} Pods updated, {updated_ready} of these ready");
     let down: Vec<&PodFacts> =
         views.iter().filter(|view| view.is_updated && !view.is_ready).map(|view| view.pod).collect();
-    if updated < matched && set.update.is_off {
+    // What is updated needs one more step of ours if it is in the middle of a hot upgrade.
+    let has_work = updated < matched || down.iter().any(|pod| hot::is_in_the_middle(set, pod));
+    if has_work && set.update.is_off {
         return verdict(false, "NotUpdate", format!("{progress}; updateStrategy.type is NotUpdate"));
     }
-    if updated < matched && set.update.is_paused {
+    if has_work && set.update.is_paused {
         return verdict(false, "Paused", format!("{progress}; updateStrategy.paused is true"));
     }
     match round {
@@ -74,6 +81,22 @@ pub(super) fn rollout(set: &SetFacts, views: &[PodView<'_>], round: Option<&Roun
         Some(round) if !round.chosen.is_empty() => verdict(false, "Progressing", progress),
         _ => verdict(false, "WaitingForPods", format!("{progress}; waits for {}", names(&down))),
     }
+}
+
+/// Updated Pods whose condition still says that they cannot be upgraded: of a change of the set that was taken back. It goes with their
+/// next upgrade.
+///
+/// Rule: C-BUG-40. Decision: D-37.
+fn stale_marks(set: &SetFacts, views: &[PodView<'_>]) -> String {
+    let pods: Vec<&PodFacts> =
+        views.iter().map(|view| view.pod).filter(|pod| condition::says_no(pod, &set.name)).collect();
+    if pods.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; nothing hinders {}, whose condition SidecarSetUpgradable still is False for this set, from before the last change",
+        names(&pods)
+    )
 }
 
 /// Nothing is upgraded now although Pods are old: the reason that goes first is the one that goes away by itself.

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::control::fixtures::{mk_pod, mk_set, mk_set_object};
+use crate::control::fixtures::{SET, mk_pod, mk_set, mk_set_object};
 use crate::control::rollout::{BackOffs, choose};
 
 fn plan() -> RevisionPlan {
@@ -119,6 +119,60 @@ fn reasons() {
     assert_eq!(reason(json!({}), &[&odd]).0, "NotUpgradable");
     let broken = json!({"selector": {"matchExpressions": [{"key": "a", "operator": "oops"}]}});
     assert_eq!(reason(broken, &[&old]).0, "InvalidSelector");
+}
+
+/// A Pod in the middle of a hot upgrade waits for a reset, which a paused set does not do. Rule: C-HOTC-12.
+#[test]
+fn a_hot_upgrade_that_is_paused_in_the_middle() {
+    let upgrade = json!({"upgradeType": "HotUpgrade", "hotUpgradeEmptyImage": "empty:1"});
+    let containers = json!([{"name": "mesh", "image": "mesh:2", "upgradeStrategy": upgrade}]);
+    let pod = |second: &str| {
+        let images = [("mesh-1", "mesh:1"), ("mesh-2", second)];
+        let list = images.map(|(name, image)| json!({"name": name, "image": image, "ready": true}));
+        let annotations = json!({
+            "kruise.io/sidecarset-hash": crate::control::fixtures::record("bbb"),
+            "kruise.io/sidecarset-working-hotupgrade-container": r#"{"mesh":"mesh-1"}"#,
+        });
+        mk_pod(
+            "p",
+            &json!({
+                "metadata": {"annotations": annotations}, "spec": {"containers": list}, "status": {"containerStatuses": list},
+            }),
+        )
+    };
+    let reason = |strategy: Value, pod: &PodFacts| {
+        let set = mk_set(&json!({"containers": containers, "updateStrategy": strategy}));
+        rollout(&set, &[PodView::new(&set, pod)], None).reason
+    };
+    let (middle, over) = (pod("mesh:2"), pod("empty:1"));
+    assert_eq!(reason(json!({"paused": true}), &middle), "Paused");
+    assert_eq!(reason(json!({"type": "NotUpdate"}), &middle), "NotUpdate");
+    assert_eq!(reason(json!({}), &middle), "WaitingForPods");
+    assert_eq!(reason(json!({"paused": true}), &over), "AllPodsUpdated");
+    let starting = PodFacts { is_ready: false, ..over };
+    assert_eq!(reason(json!({"paused": true}), &starting), "WaitingForPods", "it becomes ready by itself");
+}
+
+/// A Pod that was marked for a change which was taken back. Rule: C-BUG-40. Decision: D-37.
+#[test]
+fn marks_from_before_are_told() {
+    let set = mk_set(&json!({}));
+    let message = |sets: Value| {
+        let condition =
+            json!({"type": "SidecarSetUpgradable", "status": "False", "message": sets.to_string()});
+        let ready = json!({"type": "Ready", "status": "True"});
+        let records = json!({"kruise.io/sidecarset-hash": crate::control::fixtures::record("bbb")});
+        let pod = mk_pod(
+            "p",
+            &json!({"metadata": {"annotations": records}, "status": {"conditions": [ready, condition]}}),
+        );
+        let verdict = rollout(&set, &[PodView::new(&set, &pod)], None);
+        assert_eq!((verdict.is_true, verdict.reason), (true, "AllPodsUpdated"));
+        verdict.message
+    };
+    assert_eq!(message(json!({"other": false, SET: true})), "all 1 Pods are updated and ready");
+    let told = message(json!({"other": true, SET: false}));
+    assert!(told.contains("; nothing hinders default/p, whose condition SidecarSetUpgradable"), "{told}");
 }
 
 #[test]
