@@ -40,6 +40,10 @@ pub fn run(args: &RolloutArgs, printer: &mut Printer) -> ExitCode {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => printer.cannot_write(&error),
             },
+            // No answer of an API server: the connection is made with the first call.
+            Err(RolloutError::Api(error)) if !matches!(error, kube::Error::Api(_)) => {
+                printer.cannot_run(&error)
+            }
             Err(error) => {
                 printer.note(format_args!("error: {error}"));
                 ExitCode::from(FINDINGS)
