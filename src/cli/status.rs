@@ -12,6 +12,7 @@ use futures_util::StreamExt as _;
 use kube::api::{DynamicObject, ListParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
+use tokio::time::Instant;
 
 use super::FINDINGS;
 use super::args::{ObjectOutput, StatusArgs};
@@ -118,16 +119,21 @@ impl Follower<'_> {
                 None => std::future::pending().await,
             }
         });
-        let mut is_failing = false;
+        let deadline = self.args.progress_deadline;
+        let (mut is_failing, mut progress) = (false, Progress::default());
         loop {
             let state = tokio::select! {
                 state = states.next() => state,
                 () = &mut too_late => return self.timed_out(limit.unwrap_or_default()),
+                () = tokio::time::sleep_until(progress.since + deadline) => {
+                    return self.stuck(client, &progress.set, deadline).await;
+                }
             };
             match state {
                 Some(Ok(Some(set))) => {
                     is_failing = false;
                     let report = Report::new(&set);
+                    progress.see(&set, &report);
                     if let Err(error) = self.show(&report) {
                         return self.printer.cannot_write(&error);
                     }
@@ -183,6 +189,18 @@ impl Follower<'_> {
         print(self.printer, &told::one(&report), code)
     }
 
+    /// Nothing has come nearer to the end for too long.
+    async fn stuck(&mut self, client: &Client, set: &Option<DynamicObject>, deadline: Duration) -> ExitCode {
+        self.end_bar();
+        let name = self.name;
+        self.printer
+            .note(format_args!("error: no Pod of \"{name}\" was updated or became ready for {deadline:?}"));
+        match set {
+            Some(set) => self.end(client, set, ExitCode::from(FINDINGS)).await,
+            None => ExitCode::from(FINDINGS),
+        }
+    }
+
     fn timed_out(&mut self, limit: Duration) -> ExitCode {
         self.end_bar();
         self.printer
@@ -196,6 +214,32 @@ impl Follower<'_> {
             // It only makes the screen tidy; who cannot write finds out with the next line.
             let _ = self.printer.data("\n");
         }
+    }
+}
+
+/// How far the rollout is, and since when.
+struct Progress {
+    /// Generation, and the counters.
+    at: Option<(i64, [i64; 3])>,
+    since: Instant,
+    /// As it was seen last.
+    set: Option<DynamicObject>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { at: None, since: Instant::now(), set: None }
+    }
+}
+
+impl Progress {
+    fn see(&mut self, set: &DynamicObject, report: &Report) {
+        let counts = [report.matched_pods, report.updated_pods, report.updated_ready_pods];
+        let at = Some((set.metadata.generation.unwrap_or_default(), counts));
+        if self.at != at {
+            (self.at, self.since) = (at, Instant::now());
+        }
+        self.set = Some(set.clone());
     }
 }
 
@@ -214,4 +258,36 @@ fn refused(error: &watcher::Error) -> bool {
 
 fn columns() -> usize {
     std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(COLUMNS)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn progress_is_a_further_pod_or_another_change_of_the_set() {
+        let set = |generation: i64, updated: i64, ready: i64, message: &str| -> DynamicObject {
+            let condition = json!({"type": "RolloutComplete", "status": "False", "reason": "WaitingForPods", "message": message});
+            let counts = json!({"matchedPods": 9, "updatedPods": updated, "updatedReadyPods": ready, "conditions": [condition]});
+            serde_json::from_value(json!({
+                "apiVersion": "apps.kruise.io/v1beta1", "kind": "SidecarSet",
+                "metadata": {"name": "log", "generation": generation}, "status": counts,
+            }))
+            .expect("a set")
+        };
+        let mut progress = Progress::default();
+        let mut renews = |set: DynamicObject| {
+            progress.since = Instant::now() - Duration::from_secs(60);
+            let before = progress.since;
+            progress.see(&set, &Report::new(&set));
+            progress.since > before
+        };
+        assert!(renews(set(1, 3, 2, "a")), "the first sight");
+        assert!(!renews(set(1, 3, 2, "waits for another Pod")));
+        assert!(renews(set(1, 3, 3, "a")));
+        assert!(renews(set(1, 4, 3, "a")));
+        assert!(renews(set(2, 4, 3, "a")));
+    }
 }

@@ -21,6 +21,7 @@ mod judge;
 mod layering;
 mod lint;
 mod process;
+mod rollout;
 mod router;
 mod rules;
 mod settings;

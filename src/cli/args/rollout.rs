@@ -26,6 +26,10 @@ pub struct StatusArgs {
     #[arg(long, value_name = "DURATION", requires = "watch", value_parser = crate::duration::parse)]
     pub timeout: Option<Duration>,
 
+    /// With --watch: the rollout is stuck if no further Pod is updated or becomes ready for so long
+    #[arg(long, value_name = "DURATION", default_value = "10m", requires = "watch", value_parser = crate::duration::parse)]
+    pub progress_deadline: Duration,
+
     /// How to tell it; with --watch, JSON is one object a line
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: ObjectOutput,

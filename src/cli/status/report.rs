@@ -114,7 +114,9 @@ fn state(is_true: bool, reason: &str) -> State {
     match reason {
         _ if is_true => State::Done,
         "Partition" | "NotSelected" => State::Held,
-        "InvalidSelector" | "MaxUnavailable" | "NotUpdate" | "NotUpgradable" | "Paused" => State::Blocked,
+        "InvalidSelector" | "MaxUnavailable" | "NotUpdate" | "NotUpgradable" | "Paused" | "PodsStuck" => {
+            State::Blocked
+        }
         _ => State::Progressing,
     }
 }
@@ -130,6 +132,7 @@ fn advice(reason: &str) -> &'static str {
         "MaxUnavailable" => "raise updateStrategy.maxUnavailable: it comes to 0 Pods",
         "NotUpgradable" => "make the Pods again (kubectl rollout restart of their workloads)",
         "InvalidSelector" => "correct the selector",
+        "PodsStuck" => "correct what the message names, or sidecarset rollout undo NAME",
         "WriteFailed" => "look at what refuses the write; it is tried again by itself",
         "NotSeen" => "if this stays so, look at the controller: kubectl -n sidecarset-system get pods",
         _ => "",
@@ -182,6 +185,7 @@ mod tests {
             ("False", "Paused", State::Blocked),
             ("False", "NotUpgradable", State::Blocked),
             ("False", "MaxUnavailable", State::Blocked),
+            ("False", "PodsStuck", State::Blocked),
             ("False", "WaitingForPods", State::Progressing),
             ("False", "WriteFailed", State::Progressing),
             ("False", "OfTheFuture", State::Progressing),

@@ -138,8 +138,16 @@ pub(super) struct StatusObject {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct StateObject {
+    pub(super) waiting: Option<WaitingObject>,
     pub(super) running: Option<IgnoredAny>,
     pub(super) terminated: Option<TerminatedObject>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WaitingObject {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) reason: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -105,11 +105,45 @@ pub struct ContainerFact {
     pub exit: ExitMark,
 }
 
+/// Why a container does not start, where somebody most likely has to do something. The kubelet goes on trying.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stuck {
+    /// The image cannot be pulled. Also `ErrImagePull`, which takes turns with it.
+    ImagePullBackOff,
+    /// It is not there and must not be pulled.
+    ErrImageNeverPull,
+    /// The name of the image is none.
+    InvalidImageName,
+    /// What it is configured with is not there, for example a ConfigMap.
+    CreateContainerConfigError,
+    /// The runtime refuses it.
+    CreateContainerError,
+    /// It cannot be started, for example because its command is not there.
+    RunContainerError,
+    /// It ends again and again.
+    CrashLoopBackOff,
+}
+
+impl Stuck {
+    fn new(reason: &str) -> Option<Self> {
+        Some(match reason {
+            "ErrImagePull" | "ImagePullBackOff" => Self::ImagePullBackOff,
+            "ErrImageNeverPull" => Self::ErrImageNeverPull,
+            "InvalidImageName" => Self::InvalidImageName,
+            "CreateContainerConfigError" => Self::CreateContainerConfigError,
+            "CreateContainerError" => Self::CreateContainerError,
+            "RunContainerError" => Self::RunContainerError,
+            "CrashLoopBackOff" => Self::CrashLoopBackOff,
+            _ => return None,
+        })
+    }
+}
+
 /// The state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// Waiting, or nothing said.
-    Waiting,
+    /// Waiting, or nothing said; with the reason if waiting alone hardly helps.
+    Waiting(Option<Stuck>),
     /// Running.
     Running,
     /// Ended with this exit code.
@@ -302,6 +336,15 @@ impl PodFacts {
         self.statuses.iter().filter(|status| !status.is_init)
     }
 
+    /// The first container that does not start by itself, init containers first, and why.
+    #[must_use]
+    pub fn stuck(&self) -> Option<(&str, Stuck)> {
+        self.statuses.iter().find_map(|status| match status.state {
+            State::Waiting(stuck) => Some((&*status.name, stuck?)),
+            State::Running | State::Terminated(_) => None,
+        })
+    }
+
     /// The status of the regular container of that name.
     #[must_use]
     pub fn status(&self, name: &str) -> Option<&StatusFact> {
@@ -371,7 +414,9 @@ impl StatusObject {
             state: match (&self.state.terminated, &self.state.running) {
                 (Some(terminated), _) => State::Terminated(terminated.exit_code),
                 (None, Some(_)) => State::Running,
-                (None, None) => State::Waiting,
+                (None, None) => State::Waiting(
+                    self.state.waiting.as_ref().and_then(|waiting| Stuck::new(&waiting.reason)),
+                ),
             },
             is_init,
         }

@@ -79,7 +79,7 @@ pub(super) fn rollout(set: &SetFacts, views: &[PodView<'_>], round: Option<&Roun
     match round {
         Some(round) if round.chosen.is_empty() && updated < matched => blocked(set, round, &down, &progress),
         Some(round) if !round.chosen.is_empty() => verdict(false, "Progressing", progress),
-        _ => verdict(false, "WaitingForPods", format!("{progress}; waits for {}", names(&down))),
+        _ => waiting(&down, &progress),
     }
 }
 
@@ -119,7 +119,7 @@ fn blocked(set: &SetFacts, round: &Round<'_>, down: &[&PodFacts], progress: &str
         return verdict(false, "MaxUnavailable", message);
     }
     if round.over_budget > 0 || !down.is_empty() {
-        return verdict(false, "WaitingForPods", format!("{progress}; waits for {}", names(down)));
+        return waiting(down, progress);
     }
     if round.inconsistent > 0 {
         let message =
@@ -145,6 +145,22 @@ fn blocked(set: &SetFacts, round: &Round<'_>, down: &[&PodFacts], progress: &str
     verdict(false, "Progressing", progress.to_owned())
 }
 
+/// The rollout waits for updated Pods to become ready. If none of them will by itself, it stands still: the first bad image.
+fn waiting(down: &[&PodFacts], progress: &str) -> Verdict {
+    let stuck: Vec<String> = down
+        .iter()
+        .map_while(|pod| {
+            let (container, reason) = pod.stuck()?;
+            Some(format!("{}/{}: container \"{container}\": {reason:?}", pod.namespace, pod.name))
+        })
+        .collect();
+    if stuck.is_empty() || stuck.len() < down.len() {
+        return verdict(false, "WaitingForPods", format!("{progress}; waits for {}", names(down)));
+    }
+    let message = format!("{progress}; Pods do not become ready: {}", some_of(stuck));
+    verdict(false, "PodsStuck", message)
+}
+
 /// Whether Pods missed injection.
 pub(super) fn injection(missed: &Missed<'_>) -> Verdict {
     if missed.pods.is_empty() {
@@ -160,9 +176,15 @@ pub(super) fn injection(missed: &Missed<'_>) -> Verdict {
 
 /// The first names of a list of Pods.
 pub(super) fn names(pods: &[&PodFacts]) -> String {
-    let first: Vec<String> =
-        pods.iter().take(NAMED).map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
-    match pods.len().saturating_sub(NAMED) {
+    some_of(pods.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)))
+}
+
+/// The first of a list.
+fn some_of(told: impl IntoIterator<Item = String, IntoIter: ExactSizeIterator>) -> String {
+    let told = told.into_iter();
+    let more = told.len().saturating_sub(NAMED);
+    let first: Vec<String> = told.take(NAMED).collect();
+    match more {
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
     }

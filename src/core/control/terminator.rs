@@ -87,7 +87,7 @@ fn are_ended<'p>(
 ) -> bool {
     let is_ended = |status: &StatusFact| match status.state {
         State::Terminated(code) => !well || code == 0,
-        State::Waiting | State::Running => false,
+        State::Waiting(_) | State::Running => false,
     };
     pod.regular().count() == pod.regular_statuses().count()
         && containers.into_iter().all(|container| pod.status(&container.name).is_some_and(is_ended))

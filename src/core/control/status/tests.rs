@@ -153,6 +153,47 @@ fn a_hot_upgrade_that_is_paused_in_the_middle() {
     assert_eq!(reason(json!({"paused": true}), &starting), "WaitingForPods", "it becomes ready by itself");
 }
 
+/// A bad image stops the rollout; one Pod of several that is stuck does not. Rules: C-UPD-8, C-CONS-5.
+#[test]
+fn pods_that_do_not_start_by_themselves() {
+    let pod = |name: &str, reason: &str| {
+        let waits = json!({"name": "test-sidecar", "state": {"waiting": {"reason": reason}}});
+        let main = json!({"name": "main", "ready": true, "state": {"running": {}}});
+        let records = json!({"kruise.io/sidecarset-hash": crate::control::fixtures::record("bbb")});
+        let status = json!({"conditions": null, "containerStatuses": [main, waits]});
+        mk_pod(name, &json!({"metadata": {"annotations": records}, "status": status}))
+    };
+    let told = |reasons: &[&str]| {
+        let (set, old) = (mk_set(&json!({})), mk_pod("old", &json!({})));
+        let mut pods: Vec<PodFacts> =
+            reasons.iter().enumerate().map(|(index, reason)| pod(&format!("p{index}"), reason)).collect();
+        pods.push(old);
+        let views: Vec<PodView<'_>> = pods.iter().map(|pod| PodView::new(&set, pod)).collect();
+        let verdict = rollout(&set, &views, Some(&choose(&set, &views, &BackOffs::new(), "r", 0)));
+        (verdict.reason, verdict.message)
+    };
+    let (reason, message) = told(&["ErrImagePull"]);
+    assert_eq!(reason, "PodsStuck");
+    let expected = "1 of 2 Pods updated, 0 of these ready; Pods do not become ready: \
+                    default/p0: container \"test-sidecar\": ImagePullBackOff";
+    assert_eq!(message, expected);
+    assert_eq!(told(&["ImagePullBackOff"]), (reason, message), "the two take turns");
+    for reason in [
+        "CrashLoopBackOff",
+        "InvalidImageName",
+        "CreateContainerError",
+        "CreateContainerConfigError",
+        "RunContainerError",
+        "ErrImageNeverPull",
+    ] {
+        let (found, message) = told(&[reason]);
+        assert!(found == "PodsStuck" && message.ends_with(reason), "{message}");
+    }
+    assert_eq!(told(&["ContainerCreating"]).0, "WaitingForPods");
+    assert_eq!(told(&["CrashLoopBackOff", "ContainerCreating"]).0, "WaitingForPods", "it goes on");
+    assert_eq!(told(&["CrashLoopBackOff", "ImagePullBackOff"]).0, "PodsStuck");
+}
+
 /// A Pod that was marked for a change which was taken back. Rule: C-BUG-40. Decision: D-37.
 #[test]
 fn marks_from_before_are_told() {
