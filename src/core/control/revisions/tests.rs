@@ -150,10 +150,10 @@ fn pinned_custom_versions() {
         let metadata = json!({"name": name, "labels": {(keys::CUSTOM_VERSION): version}});
         RevisionFacts::from_json(&json!({"metadata": metadata}).to_string()).unwrap()
     };
-    let deleted = |latest: &str| {
+    let deleted = |latest: &str| -> Vec<String> {
         let all = [revision("r1", "one"), revision("r2", "two"), revision("r3", latest)];
         let list: Vec<_> = all.iter().map(|revision| (revision.name.as_str(), Some(revision))).collect();
-        trim(&mk("x", &pinned), &list, &[]).0
+        trim(&mk("x", &pinned), &list, &[]).0.iter().map(|revision| revision.name.clone()).collect()
     };
     assert_eq!(deleted("three"), ["r2"], "r1 is pinned");
     assert_eq!(deleted("one"), ["r1"], "the latest is pinned");
