@@ -127,7 +127,8 @@ impl Controller {
         self.metrics.written(WriteKind::Status, written.is_ok());
         let written = written.map_err(call("status"))?;
         let document = serde_json::to_value(&written).unwrap_or_default();
-        if let Err(reason) = self.lock().apply_set(&document) {
+        let had_conditions = status["status"]["conditions"].is_array();
+        if let Err(reason) = self.lock().apply_written_set(&document, had_conditions) {
             tracing::warn!(
                 sidecarset.name = set.name,
                 reason,

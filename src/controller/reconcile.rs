@@ -67,6 +67,7 @@ impl Controller {
             expectations: &look.expectations,
             back_offs: &look.back_offs,
             repair: view.repair(&look.canaries, Instant::now()),
+            drops_conditions: look.drops_conditions,
             now: self.now(),
         })
     }

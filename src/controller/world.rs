@@ -58,6 +58,8 @@ pub struct World {
     is_pruning_due: bool,
     /// This replica leads, so somebody works off what is kept for that.
     is_worked_on: bool,
+    /// The API server did not keep the conditions that were written last.
+    drops_conditions: bool,
     /// Pods which came or went that some set may select without having been injected into them.
     strangers: Vec<Arc<PodFacts>>,
 }
@@ -83,6 +85,8 @@ pub struct Look {
     pub back_offs: BackOffs,
     /// When the first of these may be tried again.
     pub next_attempt: Option<Instant>,
+    /// Whether the API server drops conditions of sets.
+    pub drops_conditions: bool,
 }
 
 impl World {
@@ -104,6 +108,7 @@ impl World {
             revisions: self.revisions.get(name).into_iter().flatten().map(|(_, r)| (**r).clone()).collect(),
             known_sets: Arc::clone(&self.names),
             canaries: self.canaries.get(name).cloned().unwrap_or_default(),
+            drops_conditions: self.drops_conditions,
             set,
         })
     }
@@ -187,6 +192,23 @@ impl World {
         }
         let is_due = old.is_none_or(|old| trigger::after_set(&old, &set));
         Ok(is_due.then_some((name, Duration::ZERO)))
+    }
+
+    /// Takes a set as it is after its status was written, maybe with conditions. If they are not there, the resource definition does
+    /// not know them, as upstream's: that holds for every set until a write shows something else.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply_set`](Self::apply_set).
+    pub fn apply_written_set(
+        &mut self,
+        document: &Value,
+        had_conditions: bool,
+    ) -> Result<Option<Due>, String> {
+        if had_conditions {
+            self.drops_conditions = !document["status"]["conditions"].is_array();
+        }
+        self.apply_set(document)
     }
 
     /// A set is gone, or cannot be read any more.

@@ -82,6 +82,8 @@ pub struct Observed<'a> {
     pub back_offs: &'a BackOffs,
     /// What repair of missed injection may do.
     pub repair: Repair<'a>,
+    /// The API server does not keep conditions of a set: its resource definition is still upstream's.
+    pub drops_conditions: bool,
     /// The moment.
     pub now: Now,
 }
@@ -203,7 +205,8 @@ pub fn decide(observed: &Observed<'_>) -> Decisions {
     let verdicts = verdicts.map(|rollout| {
         [(status::ROLLOUT_COMPLETE, rollout), (status::INJECTION_COMPLETE, status::injection(&missed))]
     });
-    decisions.status = status::write(set, counts, &decisions.revisions, verdicts, now.unix);
+    decisions.status =
+        status::write(set, counts, &decisions.revisions, verdicts, observed.drops_conditions, now.unix);
     if decisions.status.is_some() && !missed.pods.is_empty() {
         let message =
             format!("{} Pods lack the sidecars: {}", missed.pods.len(), status::names(&missed.pods));

@@ -167,3 +167,20 @@ fn a_set_that_goes_asks_for_a_look_at_conditions() {
     world.prune_conditions();
     assert!(world.take_pruning().is_some(), "at a resync too");
 }
+
+/// What upstream's resource definition drops is written once, not again and again. Rule: C-STAT-9.
+#[test]
+fn conditions_that_the_api_server_drops() {
+    let mut world = World::default();
+    let mut written = set("log", json!({}));
+    world.apply_set(&written).expect("a set");
+    let mut drops = |written: &Value, had_conditions| {
+        world.apply_written_set(written, had_conditions).expect("a set");
+        world.look("log", Instant::now()).expect("the set").drops_conditions
+    };
+    assert!(!drops(&written, false), "nothing was to be kept");
+    assert!(drops(&written, true));
+    assert!(drops(&written, false), "it stays so");
+    written["status"] = json!({"conditions": []});
+    assert!(!drops(&written, true), "the definition is ours now");
+}

@@ -191,7 +191,7 @@ fn some_of(told: impl IntoIterator<Item = String, IntoIter: ExactSizeIterator>) 
 }
 
 /// The merge patch of `/status`, bound to the set as it was seen; `None` if nothing changed. `verdicts` is `None` while writes are
-/// waited for: then the conditions stay as they are.
+/// waited for: then the conditions stay as they are. `are_dropped`: the API server did not keep the conditions of an earlier write.
 ///
 /// Rules: C-STAT-5…12, C-RUST-8, C-BUG-8, C-BUG-36.
 pub(super) fn write(
@@ -199,13 +199,14 @@ pub(super) fn write(
     counts: [usize; 4],
     revisions: &RevisionPlan,
     verdicts: Option<[(&'static str, Verdict); 2]>,
+    are_dropped: bool,
     now_unix: i64,
 ) -> Option<Value> {
     let stored = &set.status;
     let counts = counts.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     let conditions = verdicts.map(|verdicts| conditions(set, verdicts, now_unix));
-    // Where the resource definition is still upstream's, the API server drops conditions: they alone are no reason to write.
-    let are_kept = !stored.conditions.is_empty();
+    // Where the resource definition is still upstream's, the API server drops conditions: they alone are no reason to write there.
+    let are_kept = !are_dropped || !stored.conditions.is_empty();
     let is_same = set.generation <= stored.observed_generation
         && counts == stored.counts
         && revisions.latest == stored.latest_revision

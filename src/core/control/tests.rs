@@ -34,6 +34,7 @@ fn look_with(
             excluded_namespaces: &none,
             canaries: &none,
         },
+        drops_conditions: false,
         now: Now { unix: 0, monotonic: Duration::from_secs(100) },
     })
 }

@@ -208,6 +208,7 @@ impl Controller {
                 excluded_namespaces: &none,
                 canaries: &none,
             },
+            drops_conditions: false,
             now: Now { unix: cluster.now_unix(), monotonic: Duration::from_millis(cluster.now_ms) },
         };
         let decisions = decide(&observed);

@@ -20,15 +20,18 @@ fn written_only_if_something_changed() {
         mk_set_object(&json!({"status": all}))
     };
     let counts = [4, 3, 2, 1];
-    assert_eq!(write(&stored(json!({})), counts, &plan(), None, 0), None);
+    assert_eq!(write(&stored(json!({})), counts, &plan(), None, false, 0), None);
     assert_eq!(
-        write(&stored(json!({"observedGeneration": 2})), counts, &plan(), None, 0),
+        write(&stored(json!({"observedGeneration": 2})), counts, &plan(), None, false, 0),
         None,
         "never back"
     );
     let verdicts =
-        [(ROLLOUT_COMPLETE, verdict(true, "R", "m")), (INJECTION_COMPLETE, verdict(true, "I", "i"))];
-    let dropped = write(&stored(json!({})), counts, &plan(), Some(verdicts), 0);
+        || [(ROLLOUT_COMPLETE, verdict(true, "R", "m")), (INJECTION_COMPLETE, verdict(true, "I", "i"))];
+    let taken_over = write(&stored(json!({})), counts, &plan(), Some(verdicts()), false, 0);
+    let patch = taken_over.expect("upstream's controller left no conditions");
+    assert_eq!(patch["status"]["conditions"][1]["reason"], "I");
+    let dropped = write(&stored(json!({})), counts, &plan(), Some(verdicts()), true, 0);
     assert_eq!(dropped, None, "an API server with upstream's definition drops conditions");
     for other in [
         json!({"observedGeneration": 0}),
@@ -38,8 +41,8 @@ fn written_only_if_something_changed() {
         json!({"collisionCount": null}),
         json!({"collisionCount": 1}),
     ] {
-        let patch =
-            write(&stored(other.clone()), counts, &plan(), None, 0).unwrap_or_else(|| panic!("{other}"));
+        let patch = write(&stored(other.clone()), counts, &plan(), None, false, 0)
+            .unwrap_or_else(|| panic!("{other}"));
         assert_eq!(patch["metadata"], json!({"uid": "set-uid", "resourceVersion": "22"}));
         assert_eq!(
             patch["status"],
@@ -49,7 +52,7 @@ fn written_only_if_something_changed() {
             })
         );
     }
-    let patch = write(&mk_set(&json!({})), [1, 0, 0, 0], &plan(), None, 0).unwrap();
+    let patch = write(&mk_set(&json!({})), [1, 0, 0, 0], &plan(), None, false, 0).unwrap();
     assert_eq!(patch["status"]["updatedReadyPods"], Value::Null, "left out when 0");
     assert_eq!(patch["status"]["readyPods"], 0);
 }
@@ -65,7 +68,7 @@ fn conditions_have_the_standard_form() {
     };
     let mut set = mk_set_object(&json!({"status": {"conditions": [{"type": "Other", "status": "Unknown"}]}}));
     let mut look = |verdicts, now| {
-        let patch = write(&set, [0; 4], &plan(), verdicts, now);
+        let patch = write(&set, [0; 4], &plan(), verdicts, false, now);
         let conditions =
             patch.as_ref().map(|patch| patch["status"]["conditions"].as_array().unwrap().clone());
         if let Some(conditions) = &conditions {
