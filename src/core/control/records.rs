@@ -16,6 +16,7 @@ pub struct RecordBody {
     set_name: Arc<str>,
     sidecar_list: Option<Vec<String>>,
     controller_revision: Arc<str>,
+    unknown: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Records {
             }
             _ => return Self { shape: Shape::Broken, records: Box::default() },
         };
-        let Ok(mut parsed) = hash_annotation::parse(text) else {
+        let Ok(mut parsed) = hash_annotation::parse_whole(text) else {
             return Self { shape: Shape::Broken, records: Box::default() };
         };
         let shape = match (strings.len(), parsed.dropped.is_empty()) {
@@ -151,6 +152,7 @@ pub(crate) fn renew(
         set_name: new.set.into(),
         sidecar_list: Some(new.sidecar_list.into()),
         controller_revision: new.revision.into(),
+        unknown: Cow::default(),
     };
     entries.insert(new.set.into(), entry);
     (text(&entries), other)
@@ -158,25 +160,27 @@ pub(crate) fn renew(
 
 impl Record {
     fn new(name: &str, entry: &Entry<'_>, interner: &mut Interner) -> Self {
-        let Entry { update_timestamp, hash, set_name, sidecar_list, controller_revision } = entry;
+        let Entry { update_timestamp, hash, set_name, sidecar_list, controller_revision, unknown } = entry;
         let body = RecordBody {
             set: interner.text(name),
             hash: interner.text(hash),
             set_name: interner.text(set_name),
             sidecar_list: sidecar_list.as_ref().map(|list| list.to_vec()),
             controller_revision: interner.text(controller_revision),
+            unknown: interner.text(unknown),
         };
         Self { updated_unix: update_timestamp.unwrap_or(NEVER), body: interner.record(body) }
     }
 
     fn entry(&self) -> Entry<'_> {
-        let RecordBody { set: _, hash, set_name, sidecar_list, controller_revision } = &*self.body;
+        let RecordBody { set: _, hash, set_name, sidecar_list, controller_revision, unknown } = &*self.body;
         Entry {
             update_timestamp: Some(self.updated_unix).filter(|unix| *unix != NEVER),
             hash: (&**hash).into(),
             set_name: (&**set_name).into(),
             sidecar_list: sidecar_list.as_deref().map(Cow::Borrowed),
             controller_revision: (&**controller_revision).into(),
+            unknown: (&**unknown).into(),
         }
     }
 }
@@ -222,6 +226,18 @@ mod tests {
         assert_eq!((broken.hash("test-sidecarset"), broken.revision("test-sidecarset")), ("", ""));
         let (full, rewritten) = renew(&broken, &broken, &NEW, 0);
         assert_eq!((read(&full).hash("test-sidecarset"), rewritten), ("bbb", None));
+    }
+
+    /// What another program, or a later release, has put into the record of another set. Rules: C-UPD-13, C-RUST-12.
+    #[test]
+    fn unknown_members_of_other_sets_stay() {
+        let other = r#""a":{"updateTimestamp":null,"hash":"1","sidecarSetName":"a","sidecarList":null,"later":[1.0, {"b":"c"}],"x":null}"#;
+        let own = r#""test-sidecarset":{"hash":"aaa","later":1}"#;
+        let found = read(&format!("{{{other},{own}}}"));
+        let (full, without) = renew(&found, &found, &NEW, 0);
+        assert!(full.starts_with(&format!("{{{},", other.replace(", {", ",{"))), "{full}");
+        assert_eq!(full.matches("later").count(), 1, "that of the set itself is made anew");
+        assert_eq!(without, None);
     }
 
     /// Rule: C-UPD-14.

@@ -78,6 +78,7 @@ impl<'a> Bookkeeping<'a> {
                 set_name: (&*set.name).into(),
                 sidecar_list: Some(content.sidecar_names.as_slice().into()),
                 controller_revision: revision.into(),
+                ..Entry::default()
             };
             put(&mut self.hash, entry(&content.hash, &content.revision));
             put(&mut self.hash_without_image, entry(&content.hash_without_image, ""));

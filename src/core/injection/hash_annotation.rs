@@ -30,6 +30,8 @@ pub struct Entry<'a> {
     pub sidecar_list: Option<Cow<'a, [String]>>,
     /// Name of the ControllerRevision; empty is not written. We set it in I-CONST-1 only.
     pub controller_revision: Cow<'a, str>,
+    /// Members that we do not know, as they were found: compact JSON, a comma before each. They are kept as long as the entry is.
+    pub unknown: Cow<'a, str>,
 }
 
 impl Entry<'_> {
@@ -38,7 +40,9 @@ impl Entry<'_> {
     /// Rule: I-DEF-34. Decision: D-24.
     #[must_use]
     pub fn same_but_time(&self, other: &Self) -> bool {
-        let Self { update_timestamp: _, hash, set_name, sidecar_list, controller_revision } = self;
+        // Whoever wrote members that we do not know is not asked whether the entry stays.
+        let Self { update_timestamp: _, hash, set_name, sidecar_list, controller_revision, unknown: _ } =
+            self;
         *hash == other.hash
             && *set_name == other.set_name
             && *sidecar_list == other.sidecar_list
@@ -47,7 +51,7 @@ impl Entry<'_> {
 
     /// Appends the entry as JSON, members in upstream's order.
     ///
-    /// Rule: I-ANN-2, I-ANN-3.
+    /// Rule: I-ANN-2, I-ANN-3, C-RUST-12.
     pub fn write(&self, out: &mut String) {
         out.push_str("{\"updateTimestamp\":");
         match self.update_timestamp {
@@ -78,6 +82,7 @@ impl Entry<'_> {
             out.push_str(",\"controllerRevision\":");
             write_text(out, &self.controller_revision);
         }
+        out.push_str(&self.unknown);
         out.push('}');
     }
 }
@@ -108,6 +113,19 @@ pub struct NotAnObject {
 ///
 /// Rule: I-ANN-1, I-DEF-8, I-DEF-9.
 pub fn parse(text: &str) -> Result<Parsed<'_>, NotAnObject> {
+    let mut parsed = parse_whole(text)?;
+    parsed.entries.values_mut().for_each(|entry| entry.unknown = Cow::default());
+    Ok(parsed)
+}
+
+/// As [`parse`], with the members that we do not know: an admission drops them as upstream does, the controller keeps them.
+///
+/// # Errors
+///
+/// [`NotAnObject`].
+///
+/// Rule: I-ANN-1, C-RUST-12.
+pub fn parse_whole(text: &str) -> Result<Parsed<'_>, NotAnObject> {
     if text.is_empty() {
         return Ok(Parsed::default());
     }
@@ -175,6 +193,12 @@ fn entry<'a>(members: &[(&'a str, Tree<'a>)]) -> Result<Entry<'a>, String> {
             entry.sidecar_list = list(value)?.map(Cow::Owned);
         } else if is("updateTimestamp") {
             entry.update_timestamp = timestamp(value)?;
+        } else {
+            let unknown = entry.unknown.to_mut();
+            unknown.push(',');
+            write_text(unknown, &name);
+            unknown.push(':');
+            value.write(unknown);
         }
     }
     Ok(entry)

@@ -116,6 +116,7 @@ fn i_def_34_entries_are_compared_without_their_time() {
         set_name: "s".into(),
         sidecar_list: Some(names.as_slice().into()),
         controller_revision: "r".into(),
+        ..Entry::default()
     };
     let later =
         Entry { update_timestamp: Some(2), sidecar_list: Some(names.to_vec().into()), ..entry.clone() };
