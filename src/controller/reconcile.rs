@@ -56,7 +56,7 @@ impl Controller {
         let pods: Vec<&PodFacts> = look.pods.iter().map(|pod| &**pod).collect();
         let mut revisions = look.revisions.clone();
         revisions.extend_from_slice(others);
-        let view = self.repair_view();
+        let view = self.repair_view(Instant::now());
         decide(&Observed {
             set: &look.set,
             pods: &pods,
@@ -66,7 +66,7 @@ impl Controller {
             known_sets: Some(&look.known_sets),
             expectations: &look.expectations,
             back_offs: &look.back_offs,
-            repair: view.repair(&look.canaries, Instant::now()),
+            repair: view.repair(&look.relatives),
             drops_conditions: look.drops_conditions,
             now: self.now(),
         })

@@ -1,70 +1,144 @@
 //! What replacing Pods that missed injection depends on: a webhook that is asked and answers, and a rate.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::ListParams;
-use sidecarset_core::control::missed::{Repair, WebhookHealth};
-use sidecarset_core::selector::Selector;
+use sidecarset_core::control::missed::{EVICTION_EVERY, Reach, Repair, WebhookHealth};
 
 use super::Controller;
+use super::world::{Due, World};
+use crate::causes;
 
 /// How often the webhook is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Time between two evictions: sidecars that are missing now were missing before, nobody is in a hurry.
-const EVICTION_EVERY: Duration = Duration::from_secs(5);
+/// How long one look may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
+/// For how long a look holds. What is older says nothing about the webhook any more.
+const LOOK_HOLDS: Duration = Duration::from_secs(30);
+/// How many absences of the webhook are remembered.
+const MOST_ABSENCES: usize = 16;
+
+/// When the webhook answered. Times are the creation times of Pods, in seconds since 1970: only the API server's clock decides
+/// which Pods were made while it was away.
+#[derive(Debug, Clone, Default)]
+struct History {
+    answers: bool,
+    /// When it was last seen to answer.
+    good_unix: i64,
+    /// Between two times at which it was seen to answer. The first may begin before this process looked.
+    away: Vec<(i64, i64)>,
+    was_seen: bool,
+}
+
+impl History {
+    /// Notes what was seen when the newest Pod was of `newest_unix`.
+    fn see(&mut self, answers: bool, newest_unix: i64) {
+        if answers {
+            if self.was_seen && !self.answers {
+                self.away.push((self.good_unix, newest_unix));
+                let excess = self.away.len().saturating_sub(MOST_ABSENCES);
+                self.away.drain(..excess);
+            }
+            self.good_unix = newest_unix;
+        }
+        (self.answers, self.was_seen) = (answers, true);
+    }
+}
 
 /// What was seen last.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RepairView {
-    health: WebhookHealth,
-    excluded_namespaces: BTreeSet<String>,
+    history: History,
+    registered_unix: i64,
+    /// `None` before the first look.
+    reach: Option<Arc<Reach>>,
+    left_out: BTreeSet<String>,
+    /// When the last look succeeded.
+    seen: Option<Instant>,
+    /// The last look failed, and that was told.
+    is_failing: bool,
     next_eviction: Option<Instant>,
 }
 
-impl Default for RepairView {
-    fn default() -> Self {
-        Self { health: WebhookHealth::Unhealthy, excluded_namespaces: BTreeSet::new(), next_eviction: None }
+/// What one look at the webhook shows.
+#[derive(Debug)]
+struct Seen {
+    /// It is registered, and somebody answers for it.
+    answers: bool,
+    registered_unix: i64,
+    reach: Reach,
+}
+
+impl RepairView {
+    fn is_healthy(&self, now: Instant) -> bool {
+        self.history.answers && self.seen.is_some_and(|seen| now.saturating_duration_since(seen) < LOOK_HOLDS)
+    }
+
+    /// Takes what was seen; gives the sets which that concerns: all, if it is about other Pods now; if it answers again or no more,
+    /// those that ask for repair.
+    fn take(&mut self, seen: Seen, world: &World, now: Instant) -> Vec<Due> {
+        let Seen { answers, registered_unix, reach } = seen;
+        let was_healthy = self.is_healthy(now);
+        let newest = world.pods.iter().filter_map(|pod| pod.created_unix).max();
+        self.history.see(answers, newest.unwrap_or_default());
+        self.registered_unix = registered_unix;
+        self.seen = Some(now);
+        let left_out = reach.left_out(world.namespaces());
+        if self.reach.as_deref() != Some(&reach) || self.left_out != left_out {
+            (self.reach, self.left_out) = (Some(Arc::new(reach)), left_out);
+            return world.all_due();
+        }
+        if was_healthy == self.is_healthy(now) { Vec::new() } else { world.repair_due() }
     }
 }
 
 /// A copy of what one decision needs.
 #[derive(Debug)]
 pub(super) struct RepairFacts {
-    health: WebhookHealth,
-    excluded_namespaces: BTreeSet<String>,
-    next_eviction: Option<Instant>,
+    is_healthy: bool,
+    registered_unix: i64,
+    away: Vec<(i64, i64)>,
+    reach: Option<Arc<Reach>>,
+    pause: Duration,
 }
 
 impl RepairFacts {
-    /// What repair may do at `now`.
-    pub(super) fn repair<'a>(&'a self, canaries: &'a BTreeSet<String>, now: Instant) -> Repair<'a> {
-        Repair {
-            webhook: self.health,
-            evictions_allowed: usize::from(self.next_eviction.is_none_or(|next| next <= now)),
-            excluded_namespaces: &self.excluded_namespaces,
-            canaries,
-        }
+    /// What repair may do. `relatives`: sets whose sidecars a Pod may have in place of those of the set.
+    pub(super) fn repair<'a>(&'a self, relatives: &'a BTreeSet<String>) -> Repair<'a> {
+        let Self { is_healthy, registered_unix, away, reach, pause } = self;
+        let webhook = if *is_healthy {
+            WebhookHealth::Answers { registered_unix: *registered_unix, away }
+        } else {
+            WebhookHealth::Unhealthy
+        };
+        Repair { webhook, reach: reach.as_deref(), pause: *pause, relatives }
     }
 }
 
 impl Controller {
-    pub(super) fn repair_view(&self) -> RepairFacts {
-        let view = self.repair.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let RepairView { health, excluded_namespaces, next_eviction } = &*view;
+    fn repair_lock(&self) -> MutexGuard<'_, RepairView> {
+        self.repair.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn repair_view(&self, now: Instant) -> RepairFacts {
+        let view = self.repair_lock();
         RepairFacts {
-            health: *health,
-            excluded_namespaces: excluded_namespaces.clone(),
-            next_eviction: *next_eviction,
+            is_healthy: view.is_healthy(now),
+            registered_unix: view.registered_unix,
+            away: view.history.away.clone(),
+            reach: view.reach.clone(),
+            pause: view.next_eviction.map(|next| next.saturating_duration_since(now)).unwrap_or_default(),
         }
     }
 
     /// Whether an eviction is due; the next one is after a pause.
     pub(super) fn take_eviction(&self) -> bool {
-        let mut view = self.repair.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut view = self.repair_lock();
         let now = Instant::now();
         let is_due = view.next_eviction.is_none_or(|next| next <= now);
         if is_due {
@@ -78,29 +152,42 @@ impl Controller {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         loop {
             ticks.tick().await;
-            let seen = self.look_at_webhook().await;
-            let wants_repair = self.lock().wants_repair();
-            let unix = self.now().unix;
-            let mut view = self.repair.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            match seen {
-                Ok((answers, excluded)) => {
-                    view.health = next_health(view.health, answers && wants_repair, unix);
-                    view.excluded_namespaces = excluded;
-                }
-                Err(error) => {
-                    view.health = WebhookHealth::Unhealthy;
-                    tracing::debug!(%error, "the webhook cannot be looked at; no Pod is replaced");
-                }
+            match tokio::time::timeout(LOOK_LIMIT, self.look_at_webhook()).await {
+                Ok(Ok(seen)) => self.take_look(seen),
+                Ok(Err(error)) => self.look_failed(&causes::told(&error)),
+                Err(_elapsed) => self.look_failed("the API server does not answer"),
             }
         }
     }
 
-    /// Whether it is registered and somebody answers for it, and the namespaces in which it is not asked.
-    async fn look_at_webhook(&self) -> Result<(bool, BTreeSet<String>), kube::Error> {
+    fn take_look(&self, seen: Seen) {
+        self.with_world(|world| {
+            let mut view = self.repair_lock();
+            if std::mem::take(&mut view.is_failing) {
+                tracing::info!("the webhook can be looked at again");
+            }
+            view.take(seen, world, Instant::now())
+        });
+    }
+
+    /// What was seen before holds for a while. It is told once.
+    fn look_failed(&self, problem: &str) {
+        if !std::mem::replace(&mut self.repair_lock().is_failing, true) {
+            let configuration = &self.settings.webhook_configuration;
+            tracing::warn!(
+                problem,
+                configuration,
+                "the webhook cannot be looked at: Pods that missed injection are not judged anew, and none is replaced"
+            );
+        }
+    }
+
+    /// Whether it is registered and somebody answers for it, and which Pods it is asked about.
+    async fn look_at_webhook(&self) -> Result<Seen, kube::Error> {
         let client = &self.client.0;
         let configurations = Api::<MutatingWebhookConfiguration>::all(client.clone());
         let Some(configuration) = configurations.get_opt(&self.settings.webhook_configuration).await? else {
-            return Ok((false, BTreeSet::new()));
+            return Ok(Seen { answers: false, registered_unix: 0, reach: Reach::default() });
         };
         let slices = Api::<EndpointSlice>::namespaced(client.clone(), &self.settings.namespace);
         let of_service =
@@ -110,55 +197,15 @@ impl Controller {
             slices.items.iter().flat_map(|slice| slice.endpoints.iter().flatten()).any(|endpoint| {
                 endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
             });
+        let reach = Reach::new(&serde_json::to_value(&configuration).unwrap_or_default());
+        let created = configuration.metadata.creation_timestamp.as_ref();
         let webhooks = configuration.webhooks.unwrap_or_default();
         let is_trusted =
             !webhooks.is_empty() && webhooks.iter().all(|webhook| webhook.client_config.ca_bundle.is_some());
-        let selectors: Vec<Selector> = webhooks
-            .iter()
-            .filter_map(|webhook| serde_json::to_value(webhook.namespace_selector.as_ref()?).ok())
-            .map(|selector| Selector::compile(&selector))
-            .collect();
-        let world = self.lock();
-        let is_excluded = |labels: &&Vec<(String, String)>| {
-            !selectors.is_empty() && !selectors.iter().any(|selector| selector.matches(labels.as_slice()))
-        };
-        let excluded = world.namespaces().iter().filter(|(_, labels)| is_excluded(labels));
-        Ok((is_ready && is_trusted, excluded.map(|(name, _)| name.clone()).collect()))
-    }
-}
-
-/// Healthy since it was first seen to be, without a break.
-fn next_health(before: WebhookHealth, answers: bool, unix: i64) -> WebhookHealth {
-    match (answers, before) {
-        (false, _) => WebhookHealth::Unhealthy,
-        (true, WebhookHealth::Unhealthy) => WebhookHealth::HealthySince(unix),
-        (true, since) => since,
+        let registered_unix = created.map_or(0, |created| created.0.as_second());
+        Ok(Seen { answers: is_ready && is_trusted, registered_unix, reach })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_webhook_is_healthy_since_its_last_break() {
-        let first = next_health(WebhookHealth::Unhealthy, true, 10);
-        assert_eq!(first, WebhookHealth::HealthySince(10));
-        assert_eq!(next_health(first, true, 20), first);
-        assert_eq!(next_health(first, false, 30), WebhookHealth::Unhealthy);
-        assert_eq!(next_health(WebhookHealth::Unhealthy, true, 40), WebhookHealth::HealthySince(40));
-    }
-
-    #[test]
-    fn one_eviction_at_a_time() {
-        let now = Instant::now();
-        let canaries = BTreeSet::new();
-        let facts = |next_eviction| RepairFacts {
-            health: WebhookHealth::HealthySince(1),
-            excluded_namespaces: BTreeSet::new(),
-            next_eviction,
-        };
-        assert_eq!(facts(None).repair(&canaries, now).evictions_allowed, 1);
-        assert_eq!(facts(Some(now + EVICTION_EVERY)).repair(&canaries, now).evictions_allowed, 0);
-    }
-}
+mod tests;

@@ -77,8 +77,8 @@ pub struct Look {
     pub revisions: Vec<RevisionFacts>,
     /// Names of all sets.
     pub known_sets: Arc<BTreeSet<String>>,
-    /// Names of its canaries.
-    pub canaries: BTreeSet<String>,
+    /// Names of its canaries; of a canary, its base and that one's other canaries.
+    pub relatives: BTreeSet<String>,
     /// Writes that are waited for.
     pub expectations: Expectations,
     /// Pods that could not be written and wait.
@@ -96,6 +96,7 @@ impl World {
             self.memories.remove(name);
             return None;
         };
+        let relatives = self.relatives(name, &set);
         let memory = self.memories.entry(name.into()).or_default();
         let waiting = memory.back_offs.iter().filter(|(_, pause)| pause.until > now);
         let back_offs = waiting.clone().map(|(uid, pause)| (uid.clone(), pause.back_off.clone())).collect();
@@ -107,7 +108,7 @@ impl World {
             namespaces: Arc::clone(&self.namespaces),
             revisions: self.revisions.get(name).into_iter().flatten().map(|(_, r)| (**r).clone()).collect(),
             known_sets: Arc::clone(&self.names),
-            canaries: self.canaries.get(name).cloned().unwrap_or_default(),
+            relatives,
             drops_conditions: self.drops_conditions,
             set,
         })
@@ -156,10 +157,29 @@ impl World {
         Arc::clone(&self.names)
     }
 
-    /// Whether any set asks for Pods to be replaced that missed injection.
+    /// Rule: C-MATCH-7.
+    fn relatives(&self, name: &str, set: &SetFacts) -> BTreeSet<String> {
+        let canaries_of = |base: &str| self.canaries.get(base).cloned().unwrap_or_default();
+        let mut relatives = canaries_of(name);
+        if let Some(base) = &set.canary_base {
+            relatives.extend(canaries_of(base));
+            relatives.remove(name);
+            relatives.insert(base.clone());
+        }
+        relatives
+    }
+
+    /// All sets, each to be looked at.
     #[must_use]
-    pub fn wants_repair(&self) -> bool {
-        self.sets.values().any(|set| set.evicts_missed)
+    pub fn all_due(&self) -> Vec<Due> {
+        self.names().map(|name| (Arc::clone(name), Duration::ZERO)).collect()
+    }
+
+    /// The sets that ask for Pods to be replaced that missed injection, each to be looked at.
+    #[must_use]
+    pub fn repair_due(&self) -> Vec<Due> {
+        let asking = self.sets.iter().filter(|(_, set)| set.evicts_missed);
+        asking.map(|(name, _)| (Arc::clone(name), Duration::ZERO)).collect()
     }
 
     /// All Namespaces.

@@ -179,18 +179,18 @@ pub fn decide(observed: &Observed<'_>) -> Decisions {
     let matched = matching::matched(set, pods, namespaces);
     let views: Vec<PodView<'_>> = matched.iter().map(|pod| PodView::new(set, pod)).collect();
     let plan = revisions::plan(set, revisions, &matched, revision_namespace);
-    let missed = missed::find(set, pods, namespaces, &observed.repair);
+    let missed = missed::find(set, pods, namespaces, observed.back_offs, &observed.repair);
     let unmet = observed.expectations.unmet(&matched, now.monotonic);
     let counts = status::counts(&views);
     let mut decisions = Decisions {
         revisions: plan,
         status: None,
         pods: Vec::new(),
-        evictions: missed.evictions.clone(),
+        evictions: missed.as_ref().map(|missed| missed.evictions.clone()).unwrap_or_default(),
         events: Vec::new(),
         failures: Vec::new(),
         read_live: Vec::new(),
-        look_again: None,
+        look_again: missed.as_ref().and_then(|missed| missed.look_again),
     };
     let step = if unmet.count > 0 {
         Step::Wait(unmet)
@@ -203,11 +203,13 @@ pub fn decide(observed: &Observed<'_>) -> Decisions {
         Step::Upgrade(round) => Some(status::rollout(set, &views, Some(round))),
     };
     let verdicts = verdicts.map(|rollout| {
-        [(status::ROLLOUT_COMPLETE, rollout), (status::INJECTION_COMPLETE, status::injection(&missed))]
+        let injection = missed.as_ref().map(status::injection);
+        let injection = injection.map(|injection| (status::INJECTION_COMPLETE, injection));
+        std::iter::once((status::ROLLOUT_COMPLETE, rollout)).chain(injection).collect()
     });
     decisions.status =
         status::write(set, counts, &decisions.revisions, verdicts, observed.drops_conditions, now.unix);
-    if decisions.status.is_some() && !missed.pods.is_empty() {
+    if let Some(missed) = missed.filter(|missed| decisions.status.is_some() && !missed.pods.is_empty()) {
         let message =
             format!("{} Pods lack the sidecars: {}", missed.pods.len(), status::names(&missed.pods));
         decisions.warn("PodsMissedInjection", message);
@@ -219,7 +221,7 @@ pub fn decide(observed: &Observed<'_>) -> Decisions {
         Step::Nothing => {}
         Step::Wait(Unmet { overdue, .. }) => {
             decisions.read_live = overdue;
-            decisions.look_again = Some(LOOK_AGAIN);
+            decisions.look_again = Some(decisions.look_again.map_or(LOOK_AGAIN, |at| at.min(LOOK_AGAIN)));
         }
         Step::Reset(resets) => decisions.pods.extend(resets.into_iter().map(|(pod, change)| PodWrite {
             kind: PodWriteKind::Reset,

@@ -260,7 +260,9 @@ impl Controller {
         Ok(())
     }
 
-    /// Asks for a Pod's eviction: a PodDisruptionBudget may refuse, then the next look asks again.
+    /// Asks for a Pod's eviction: a PodDisruptionBudget may refuse, then the Pod is left alone for a while and others get their turn.
+    ///
+    /// Decision: D-32.
     pub(super) async fn evict(&self, set: &SetFacts, key: &PodKey) -> Result<(), ApplyError> {
         self.leadership.check()?;
         if !self.take_eviction() {
@@ -280,7 +282,14 @@ impl Controller {
                 "it lacks the sidecars and is replaced by its owner".to_owned(),
             ),
             Err(error) if code(&error) == Some(404) => return Ok(()),
-            Err(error) => (true, "EvictionRefused", error.to_string()),
+            Err(error) => {
+                let error = error.to_string();
+                let back_off = BackOff { may_be_written: false, error: error.clone() };
+                if !self.lock().back_off(&set.name, &key.uid, back_off, Instant::now()) {
+                    return Ok(());
+                }
+                (true, "EvictionRefused", error)
+            }
         };
         let message = format!("SidecarSet \"{}\": {message}", set.name);
         self.tell(set, &Event { about: About::Pod(key.clone()), is_warning, reason, message });

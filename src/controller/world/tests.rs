@@ -118,11 +118,17 @@ fn a_set_knows_its_revisions_and_canaries() {
     assert!(world.apply_revision(revision).is_none(), "nothing changed");
     let look = world.look("log", Instant::now()).expect("the set");
     assert_eq!(look.revisions.len(), 1);
-    assert_eq!(look.canaries, BTreeSet::from(["canary".to_owned()]));
+    assert_eq!(look.relatives, BTreeSet::from(["canary".to_owned()]));
+    let mut other = canary.clone();
+    other["metadata"]["name"] = json!("canary-2");
+    world.apply_set(&other).expect("a set");
+    let look = world.look("canary", Instant::now()).expect("the canary");
+    assert_eq!(look.relatives, BTreeSet::from(["canary-2".to_owned(), "log".to_owned()]));
+    world.remove_set("canary-2");
     world.remove_set("canary");
     assert!(world.remove_revision("log-1").is_some() && world.remove_revision("log-1").is_none());
     let look = world.look("log", Instant::now()).expect("the set");
-    assert!(look.revisions.is_empty() && look.canaries.is_empty());
+    assert!(look.revisions.is_empty() && look.relatives.is_empty());
 }
 
 #[test]

@@ -12,9 +12,9 @@ use crate::selector::{Labels, Selector};
 pub type Namespaces = BTreeMap<String, Vec<(String, String)>>;
 
 /// The label that every Namespace has, also when it is not known yet.
-struct NamespaceLabels<'a> {
-    name: &'a str,
-    labels: &'a [(String, String)],
+pub(super) struct NamespaceLabels<'a> {
+    pub(super) name: &'a str,
+    pub(super) labels: &'a [(String, String)],
 }
 
 impl Labels for NamespaceLabels<'_> {

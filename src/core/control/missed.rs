@@ -1,67 +1,101 @@
 //! Pods that should have the sidecars and do not, and whether they are to be replaced.
 
+mod reach;
+
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::expectations::PodKey;
 use super::matching::{Namespaces, is_injected, selects};
-use super::pod::PodFacts;
+use super::pod::{Owner, PodFacts};
+use super::rollout::BackOffs;
 use super::set::SetFacts;
 use crate::api::keys;
 use crate::selector::{Labels, Selector};
 
-/// What is known about the webhook that injects.
+use reach::Asked;
+pub use reach::Reach;
+
+/// Time between two evictions: sidecars that are missing now were missing before, nobody is in a hurry.
+pub const EVICTION_EVERY: Duration = Duration::from_secs(5);
+
+/// What is known about the webhook that injects. Times are the API server's, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WebhookHealth {
+pub enum WebhookHealth<'a> {
     /// It does not answer, or that is not known.
     Unhealthy,
-    /// It has answered since then, seconds since 1970.
-    HealthySince(i64),
+    /// It answers.
+    Answers {
+        /// Since when it is registered.
+        registered_unix: i64,
+        /// When it was seen not to answer since then: first and last second.
+        away: &'a [(i64, i64)],
+    },
 }
 
 /// What repair may do now.
 #[derive(Debug, Clone, Copy)]
 pub struct Repair<'a> {
     /// The webhook.
-    pub webhook: WebhookHealth,
-    /// How many Pods may be evicted in this round: what the rate limit leaves.
-    pub evictions_allowed: usize,
-    /// Namespaces in which the webhook is not asked.
-    pub excluded_namespaces: &'a BTreeSet<String>,
-    /// Canaries of the set: their Pods have the canary's sidecars (C-MATCH-7).
-    pub canaries: &'a BTreeSet<String>,
+    pub webhook: WebhookHealth<'a>,
+    /// Which Pods it is asked about; `None` if that is not known: then nothing is said about Pods without sidecars.
+    pub reach: Option<&'a Reach>,
+    /// Time until the next Pod may be evicted.
+    pub pause: Duration,
+    /// Sets whose sidecars a Pod may have in place of those of the set: its canaries; of a canary its base and that one's other canaries
+    /// (C-MATCH-7).
+    pub relatives: &'a BTreeSet<String>,
 }
 
 /// Pods without the sidecars, by namespace and name.
 #[derive(Debug, Default)]
 pub(super) struct Missed<'p> {
     pub(super) pods: Vec<&'p PodFacts>,
+    /// Pods that the webhook may have been told to leave out: whether they should have the sidecars is not known.
+    pub(super) unclear: Vec<&'p PodFacts>,
     /// To be evicted now.
     pub(super) evictions: Vec<PodKey>,
+    /// When the next one can be evicted, if there is one.
+    pub(super) look_again: Option<Duration>,
 }
 
-/// The Pods that the set selects and that were not injected, opted-out ones left aside.
+/// The Pods that the set selects and that were not injected, opted-out ones left aside; `None` if it is not known which Pods the webhook
+/// is asked about.
 pub(super) fn find<'p>(
     set: &SetFacts,
     pods: &[&'p PodFacts],
     namespaces: &Namespaces,
+    back_offs: &BackOffs,
     repair: &Repair<'_>,
-) -> Missed<'p> {
+) -> Option<Missed<'p>> {
+    let reach = repair.reach?;
     let has_sidecars = !set.sidecars.is_empty() || !set.native_sidecars.is_empty();
     let injects = has_sidecars && !set.injection_paused;
+    let mut missed = Missed::default();
     if !injects || set.selector.as_ref().is_none_or(Selector::is_empty) {
-        return Missed::default();
+        return Some(missed);
     }
-    let mut missed: Vec<&PodFacts> = pods
+    let lack_it = pods
         .iter()
         .copied()
         .filter(|pod| pod.is_active() && !is_injected(&set.name, pod) && selects(set, pod, namespaces))
-        .filter(|pod| !repair.excluded_namespaces.contains(&*pod.namespace))
-        .filter(|pod| !pod.injected_sets().any(|name| repair.canaries.contains(name)))
-        .filter(|pod| !opts_out(pod, &set.name))
-        .collect();
-    missed.sort_by(|a, b| a.key().cmp(&b.key()));
-    let evictions = evictions(set, &missed, repair);
-    Missed { pods: missed, evictions }
+        .filter(|pod| !pod.injected_sets().any(|name| repair.relatives.contains(name)))
+        .filter(|pod| !opts_out(pod, &set.name));
+    for pod in lack_it {
+        match reach.asks(pod, namespaces) {
+            Asked::Yes => missed.pods.push(pod),
+            Asked::Perhaps => missed.unclear.push(pod),
+            Asked::No => {}
+        }
+    }
+    missed.pods.sort_by(|a, b| a.key().cmp(&b.key()));
+    missed.unclear.sort_by(|a, b| a.key().cmp(&b.key()));
+    let due = due(set, &missed.pods, back_offs, repair.webhook);
+    if let Some(first) = due.first() {
+        missed.look_again = Some(if repair.pause.is_zero() { EVICTION_EVERY } else { repair.pause });
+        missed.evictions.extend(repair.pause.is_zero().then(|| PodKey::from(*first)));
+    }
+    Some(missed)
 }
 
 /// Decision: D-26.
@@ -72,20 +106,35 @@ fn opts_out(pod: &PodFacts, set: &str) -> bool {
         || says(keys::SKIP).is_some_and(|list| list.split(',').any(|name| name.trim() == set))
 }
 
-/// Only where the set asks for it, only Pods that come back, never while the webhook is away, and only Pods that were made before
-/// webhook and set were both there: one that was made later and missed injection would miss it again. Oldest first.
-fn evictions(set: &SetFacts, missed: &[&PodFacts], repair: &Repair<'_>) -> Vec<PodKey> {
-    let WebhookHealth::HealthySince(healthy_unix) = repair.webhook else { return Vec::new() };
+/// The Pods that a replacement would help, oldest first: only where the set asks for it, only Pods that come back, never while the
+/// webhook is away, and only Pods that were made when it could not inject. An owner of whose Pods one was made when it could, and lacks
+/// the sidecars all the same, would get such a Pod again: its Pods stay, or they would be evicted for ever.
+fn due<'p>(
+    set: &SetFacts,
+    missed: &[&'p PodFacts],
+    back_offs: &BackOffs,
+    webhook: WebhookHealth<'_>,
+) -> Vec<&'p PodFacts> {
+    let WebhookHealth::Answers { registered_unix, away } = webhook else { return Vec::new() };
     if !set.evicts_missed {
         return Vec::new();
     }
-    let both_unix = healthy_unix.max(set.created_unix.unwrap_or(healthy_unix));
-    let mut due: Vec<&&PodFacts> = missed
+    let both_unix = registered_unix.max(set.created_unix.unwrap_or(registered_unix));
+    let could_not_be_injected = |pod: &PodFacts| {
+        pod.created_unix.is_some_and(|created| {
+            created < both_unix || away.iter().any(|(from, to)| (*from..=*to).contains(&created))
+        })
+    };
+    let in_vain: BTreeSet<Owner> =
+        missed.iter().filter(|pod| !could_not_be_injected(pod)).filter_map(|pod| pod.owner).collect();
+    let mut due: Vec<&PodFacts> = missed
         .iter()
-        .filter(|pod| pod.is_owned && pod.created_unix.is_some_and(|created| created < both_unix))
+        .copied()
+        .filter(|pod| could_not_be_injected(pod) && !back_offs.contains_key(&*pod.uid))
+        .filter(|pod| pod.owner.is_some_and(|owner| !in_vain.contains(&owner)))
         .collect();
     due.sort_by_key(|pod| (pod.created_unix, pod.key()));
-    due.into_iter().take(repair.evictions_allowed).map(|pod| (*pod).into()).collect()
+    due
 }
 
 #[cfg(test)]

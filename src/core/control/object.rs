@@ -54,6 +54,8 @@ pub(super) struct MetadataObject {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct OwnerObject {
+    #[serde(deserialize_with = "or_default")]
+    pub(super) uid: String,
     pub(super) controller: Option<bool>,
 }
 

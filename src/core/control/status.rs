@@ -36,13 +36,14 @@ pub(super) fn counts(views: &[PodView<'_>]) -> [usize; 4] {
 /// What a condition says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
-    is_true: bool,
+    /// `None`: it cannot be known.
+    is_true: Option<bool>,
     reason: &'static str,
     message: String,
 }
 
 fn verdict(is_true: bool, reason: &'static str, message: impl Into<String>) -> Verdict {
-    Verdict { is_true, reason, message: message.into() }
+    Verdict { is_true: Some(is_true), reason, message: message.into() }
 }
 
 /// Whether the rollout is over, else the one thing that it waits for.
@@ -163,6 +164,15 @@ fn waiting(down: &[&PodFacts], progress: &str) -> Verdict {
 
 /// Whether Pods missed injection.
 pub(super) fn injection(missed: &Missed<'_>) -> Verdict {
+    if missed.pods.is_empty() && !missed.unclear.is_empty() {
+        let count = missed.unclear.len();
+        let message = format!(
+            "{count} Pods lack the sidecars, maybe because of matchConditions of the webhook, which only the API server can \
+             evaluate; they are not replaced: {}",
+            names(&missed.unclear)
+        );
+        return Verdict { is_true: None, reason: "MatchConditions", message };
+    }
     if missed.pods.is_empty() {
         return verdict(true, "AllPodsInjected", "no Pod that the set selects lacks its sidecars");
     }
@@ -198,7 +208,7 @@ pub(super) fn write(
     set: &SetFacts,
     counts: [usize; 4],
     revisions: &RevisionPlan,
-    verdicts: Option<[(&'static str, Verdict); 2]>,
+    verdicts: Option<Vec<(&'static str, Verdict)>>,
     are_dropped: bool,
     now_unix: i64,
 ) -> Option<Value> {
@@ -229,10 +239,14 @@ pub(super) fn write(
 }
 
 /// The stored conditions with ours renewed: the time moves only if the status does, other parties' conditions stay.
-fn conditions(set: &SetFacts, verdicts: [(&'static str, Verdict); 2], now_unix: i64) -> Vec<Value> {
+fn conditions(set: &SetFacts, verdicts: Vec<(&'static str, Verdict)>, now_unix: i64) -> Vec<Value> {
     let mut conditions = set.status.conditions.clone();
     for (kind, Verdict { is_true, reason, message }) in verdicts {
-        let status = if is_true { "True" } else { "False" };
+        let status = match is_true {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        };
         let old = conditions.iter().position(|condition| condition["type"] == kind);
         let old_time = old.and_then(|old| conditions.get(old)).filter(|old| old["status"] == status);
         let mut now = String::new();

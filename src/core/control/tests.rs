@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::fixtures::{SET, container, mk_pod, mk_set, mk_set_object, record, refs};
-use super::missed::WebhookHealth;
+use super::missed::{Reach, WebhookHealth};
 use super::*;
 use crate::api::keys;
 
@@ -30,9 +30,9 @@ fn look_with(
         back_offs,
         repair: Repair {
             webhook: WebhookHealth::Unhealthy,
-            evictions_allowed: 0,
-            excluded_namespaces: &none,
-            canaries: &none,
+            reach: Some(&Reach::default()),
+            pause: Duration::ZERO,
+            relatives: &none,
         },
         drops_conditions: false,
         now: Now { unix: 0, monotonic: Duration::from_secs(100) },

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sidecarset_core::control::condition::{prune, set_upgradable};
 use sidecarset_core::control::expectations::{Expectations, PodKey};
 use sidecarset_core::control::interner::Interner;
-use sidecarset_core::control::missed::{Repair, WebhookHealth};
+use sidecarset_core::control::missed::{Reach, Repair, WebhookHealth};
 use sidecarset_core::control::pod::{Keep, PodFacts};
 use sidecarset_core::control::revisions::{RevisionFacts, RevisionWrite};
 use sidecarset_core::control::rollout::{BackOff, BackOffs};
@@ -204,9 +204,9 @@ impl Controller {
             back_offs: &back_offs,
             repair: Repair {
                 webhook: WebhookHealth::Unhealthy,
-                evictions_allowed: 0,
-                excluded_namespaces: &none,
-                canaries: &none,
+                reach: Some(&Reach::default()),
+                pause: Duration::ZERO,
+                relatives: &none,
             },
             drops_conditions: false,
             now: Now { unix: cluster.now_unix(), monotonic: Duration::from_millis(cluster.now_ms) },

@@ -5,8 +5,20 @@ use crate::control::fixtures::{SET, mk_pod, mk_set, mk_set_object, refs};
 
 static NONE: BTreeSet<String> = BTreeSet::new();
 
-fn repair(webhook: WebhookHealth) -> Repair<'static> {
-    Repair { webhook, evictions_allowed: 2, excluded_namespaces: &NONE, canaries: &NONE }
+fn everything() -> Reach {
+    Reach::new(&Value::Null)
+}
+
+fn repair<'a>(webhook: WebhookHealth<'a>, reach: &'a Reach) -> Repair<'a> {
+    Repair { webhook, reach: Some(reach), pause: Duration::ZERO, relatives: &NONE }
+}
+
+fn look<'p>(set: &SetFacts, pods: &'p [PodFacts], repair: &Repair<'_>) -> Missed<'p> {
+    find(set, &refs(pods), &Namespaces::new(), &BackOffs::new(), repair).unwrap()
+}
+
+fn names(pods: &[&PodFacts]) -> Vec<String> {
+    pods.iter().map(|pod| pod.name.to_string()).collect()
 }
 
 /// A Pod without the sidecar.
@@ -19,8 +31,7 @@ fn bare(name: &str, patch: &Value) -> PodFacts {
 /// Decision: D-26. Rule: C-MATCH-7.
 #[test]
 fn who_missed_injection() {
-    let excluded = BTreeSet::from(["kube-system".to_owned()]);
-    let canaries = BTreeSet::from(["canary".to_owned()]);
+    let relatives = BTreeSet::from(["canary".to_owned()]);
     let annotation = |key: &str, value: &str| json!({"metadata": {"annotations": {key: value}}});
     let pods = [
         bare("b", &json!({})),
@@ -35,41 +46,129 @@ fn who_missed_injection() {
         bare("mirror", &annotation("kubernetes.io/config.mirror", "1")),
         bare("of-canary", &annotation("kruise.io/sidecarset-injected-list", "canary")),
     ];
-    let all =
-        Repair { excluded_namespaces: &excluded, canaries: &canaries, ..repair(WebhookHealth::Unhealthy) };
-    let found = |set: &SetFacts| {
-        let missed = find(set, &refs(&pods), &Namespaces::new(), &all);
-        missed.pods.iter().map(|pod| pod.name.to_string()).collect::<Vec<_>>()
-    };
+    let not_in_system = json!({"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}]});
+    let reach = Reach::new(&json!({"webhooks": [{"namespaceSelector": not_in_system}]}));
+    let all = Repair { relatives: &relatives, ..repair(WebhookHealth::Unhealthy, &reach) };
+    let found = |set: &SetFacts| names(&look(set, &pods, &all).pods);
     assert_eq!(found(&mk_set(&json!({}))), ["a", "b"]);
     assert!(found(&mk_set(&json!({"injectionStrategy": {"paused": true}}))).is_empty());
     assert!(found(&mk_set(&json!({"selector": {"matchLabels": null}}))).is_empty());
     assert!(found(&mk_set(&json!({"containers": []}))).is_empty());
 }
 
-/// Only what helps is evicted, oldest first and no more than allowed.
+/// What the configuration of the webhook leaves out was not missed. Rule: C-MATCH-9.
+#[test]
+fn what_the_webhook_is_not_asked_about() {
+    let labels = |value: &str| json!({"metadata": {"labels": {"inject": value}}});
+    let pods = [bare("a", &labels("yes")), bare("b", &labels("no")), bare("c", &json!({}))];
+    let objects = json!({"matchExpressions": [{"key": "inject", "operator": "NotIn", "values": ["no"]}]});
+    let conditions = json!([{"name": "c", "expression": "request.userInfo.username != 'job'"}]);
+    let found = |webhooks: Value| {
+        let reach = Reach::new(&json!({"webhooks": webhooks}));
+        let missed = look(&mk_set(&json!({})), &pods, &repair(WebhookHealth::Unhealthy, &reach));
+        (names(&missed.pods), names(&missed.unclear))
+    };
+    let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(found(json!([])), (of(&["a", "b", "c"]), of(&[])));
+    assert_eq!(found(json!([{"objectSelector": objects}])), (of(&["a", "c"]), of(&[])));
+    assert_eq!(
+        found(json!([{"objectSelector": objects, "matchConditions": conditions}])),
+        (of(&[]), of(&["a", "c"]))
+    );
+    let yes = json!({"matchLabels": {"inject": "yes"}});
+    let two = json!([{"matchConditions": conditions}, {"objectSelector": yes, "namespaceSelector": {}}]);
+    assert_eq!(found(two), (of(&["a"]), of(&["b", "c"])), "one of them asks for sure");
+    let (none, webhook) = (None, WebhookHealth::Unhealthy);
+    let unknown = Repair { webhook, reach: none, pause: Duration::ZERO, relatives: &NONE };
+    let set = mk_set(&json!({}));
+    assert!(find(&set, &refs(&pods), &Namespaces::new(), &BackOffs::new(), &unknown).is_none());
+    let left_out = Reach::new(&json!({"webhooks": [{"namespaceSelector": yes}]}));
+    let namespaces = Namespaces::from([
+        ("in".to_owned(), vec![("inject".to_owned(), "yes".to_owned())]),
+        ("out".to_owned(), vec![]),
+    ]);
+    assert_eq!(left_out.left_out(&namespaces), BTreeSet::from(["out".to_owned()]));
+}
+
+fn at(second: i64) -> String {
+    format!("1970-01-01T00:00:{second:02}Z")
+}
+
+fn owned(name: &str, owner: &str, second: i64) -> PodFacts {
+    let owners = json!([{"controller": true, "uid": owner}]);
+    bare(name, &json!({"metadata": {"creationTimestamp": at(second), "ownerReferences": owners}}))
+}
+
+/// A set that was made in this second.
+fn repaired(second: i64, repair: &str) -> SetFacts {
+    let annotations = json!({"sidecarset.kruise.io/repair": repair});
+    mk_set_object(&json!({"metadata": {"creationTimestamp": at(second), "annotations": annotations}}))
+}
+
+fn answers(registered_unix: i64, away: &[(i64, i64)]) -> WebhookHealth<'_> {
+    WebhookHealth::Answers { registered_unix, away }
+}
+
+/// The names of all that would be evicted one after the other.
+fn evicted(set: &SetFacts, pods: &[PodFacts], webhook: WebhookHealth<'_>) -> Vec<String> {
+    let mut left = pods.to_vec();
+    let mut evicted = Vec::new();
+    while let [pod] = &*look(set, &left, &repair(webhook, &everything())).evictions {
+        evicted.push(pod.name.clone());
+        left.retain(|kept| *kept.name != *pod.name);
+    }
+    evicted
+}
+
+/// Only what helps is evicted, oldest first.
 #[test]
 fn who_is_replaced() {
-    let at = |second: u32| format!("1970-01-01T00:00:{second:02}Z");
-    let owned = |name: &str, second: u32| {
-        bare(
-            name,
-            &json!({"metadata": {"creationTimestamp": at(second), "ownerReferences": [{"controller": true}]}}),
-        )
-    };
     let unowned = bare("unowned", &json!({"metadata": {"creationTimestamp": at(1)}}));
-    let pods = [owned("c", 7), owned("b", 3), owned("a", 5), owned("late", 40), unowned];
-    let set = |created: u32, repair: &str| {
-        mk_set_object(
-            &json!({"metadata": {"creationTimestamp": at(created), "annotations": {"sidecarset.kruise.io/repair": repair}}}),
-        )
+    let pods = [owned("c", "x", 7), owned("b", "x", 3), owned("a", "y", 5), owned("late", "z", 40), unowned];
+    assert_eq!(evicted(&repaired(2, "Evict"), &pods, answers(30, &[])), ["b", "a", "c"]);
+    assert_eq!(
+        evicted(&repaired(6, "Evict"), &pods[1..3], answers(1, &[])),
+        ["b", "a"],
+        "made before the set"
+    );
+    assert_eq!(
+        evicted(&repaired(1, "Evict"), &pods, answers(1, &[(38, 41)])),
+        ["late"],
+        "made while it was away"
+    );
+    assert!(evicted(&repaired(2, "Evict"), &pods, WebhookHealth::Unhealthy).is_empty());
+    assert!(evicted(&repaired(2, "evict"), &pods, answers(30, &[])).is_empty());
+}
+
+/// A Pod that comes back without sidecars shows that evicting does not help: each of its owner stays, also after the controller
+/// has started anew, when nothing but the objects is known.
+#[test]
+fn nobody_is_evicted_again_and_again() {
+    let set = repaired(2, "Evict");
+    let before = [owned("a", "x", 3), owned("b", "x", 3), owned("other", "y", 3)];
+    let webhook = answers(10, &[]);
+    assert_eq!(evicted(&set, &before, webhook), ["a", "b", "other"]);
+    let after = [owned("a2", "x", 20), owned("b", "x", 3), owned("other", "y", 3)];
+    assert_eq!(evicted(&set, &after, webhook), ["other"], "a came back without");
+    assert!(evicted(&set, &[owned("a3", "x", 20)], webhook).is_empty());
+}
+
+/// Rule: C-RUST-9. Decision: D-32.
+#[test]
+fn the_next_eviction_is_waited_for() {
+    let (set, pods) = (repaired(20, "Evict"), [owned("a", "x", 3), owned("b", "x", 4)]);
+    let (reach, webhook) = (everything(), answers(1, &[]));
+    let free = look(&set, &pods, &repair(webhook, &reach));
+    assert_eq!((free.evictions.len(), free.look_again), (1, Some(EVICTION_EVERY)));
+    let pause = Duration::from_secs(3);
+    let paused = look(&set, &pods, &Repair { pause, ..repair(webhook, &reach) });
+    assert_eq!((paused.evictions.len(), paused.look_again), (0, Some(pause)));
+    let back_off = super::super::rollout::BackOff { may_be_written: false, error: "budget".to_owned() };
+    let refused = |uid: &str| (uid.to_owned(), back_off.clone());
+    let with = |back_offs: BackOffs| {
+        find(&set, &refs(&pods), &Namespaces::new(), &back_offs, &repair(webhook, &reach)).unwrap()
     };
-    let evicted = |set: &SetFacts, webhook| {
-        let missed = find(set, &refs(&pods), &Namespaces::new(), &repair(webhook));
-        missed.evictions.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(evicted(&set(2, "Evict"), WebhookHealth::HealthySince(30)), ["b", "a"]);
-    assert_eq!(evicted(&set(4, "Evict"), WebhookHealth::HealthySince(1)), ["b"], "made before the set");
-    assert!(evicted(&set(2, "Evict"), WebhookHealth::Unhealthy).is_empty());
-    assert!(evicted(&set(2, "evict"), WebhookHealth::HealthySince(30)).is_empty());
+    assert_eq!(with(BackOffs::from([refused("uid-a")])).evictions[0].name, "b", "a budget holds the first");
+    let none = with(BackOffs::from([refused("uid-a"), refused("uid-b")]));
+    assert_eq!((none.evictions.len(), none.look_again), (0, None));
 }

@@ -29,7 +29,8 @@ fn only_what_rules_read_is_kept() {
         (None, Some("7"))
     );
     assert_eq!((pod.created_unix, pod.ready_since_unix), (Some(60), Some(120)));
-    assert_eq!((pod.is_owned, pod.is_active(), pod.restart_policy), (true, true, RestartPolicy::OnFailure));
+    assert_eq!(pod.owner, Some(Owner::new("x")));
+    assert_eq!((pod.is_active(), pod.restart_policy), (true, RestartPolicy::OnFailure));
     let places: Vec<Place> = pod.containers.iter().map(|container| container.place).collect();
     assert_eq!(places, [Place::Init, Place::NativeSidecar, Place::Regular, Place::Regular]);
     assert_eq!(pod.upgradable.as_ref().map(|condition| &*condition.status), Some("False"));

@@ -27,7 +27,7 @@ fn written_only_if_something_changed() {
         "never back"
     );
     let verdicts =
-        || [(ROLLOUT_COMPLETE, verdict(true, "R", "m")), (INJECTION_COMPLETE, verdict(true, "I", "i"))];
+        || vec![(ROLLOUT_COMPLETE, verdict(true, "R", "m")), (INJECTION_COMPLETE, verdict(true, "I", "i"))];
     let taken_over = write(&stored(json!({})), counts, &plan(), Some(verdicts()), false, 0);
     let patch = taken_over.expect("upstream's controller left no conditions");
     assert_eq!(patch["status"]["conditions"][1]["reason"], "I");
@@ -61,7 +61,7 @@ fn written_only_if_something_changed() {
 #[test]
 fn conditions_have_the_standard_form() {
     let verdicts = |is_true, message: &str| {
-        Some([
+        Some(vec![
             (ROLLOUT_COMPLETE, verdict(is_true, "R", message)),
             (INJECTION_COMPLETE, verdict(true, "I", "i")),
         ])
@@ -211,7 +211,7 @@ fn marks_from_before_are_told() {
             &json!({"metadata": {"annotations": records}, "status": {"conditions": [ready, condition]}}),
         );
         let verdict = rollout(&set, &[PodView::new(&set, &pod)], None);
-        assert_eq!((verdict.is_true, verdict.reason), (true, "AllPodsUpdated"));
+        assert_eq!((verdict.is_true, verdict.reason), (Some(true), "AllPodsUpdated"));
         verdict.message
     };
     assert_eq!(message(json!({"other": false, SET: true})), "all 1 Pods are updated and ready");
