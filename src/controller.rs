@@ -200,8 +200,7 @@ impl Controller {
         let controller = Arc::clone(self);
         tasks.spawn(async move { controller.watch_webhook().await });
         if self.settings.terminator {
-            let controller = Arc::clone(self);
-            tasks.spawn(async move { controller.end_sidecars().await });
+            self.start_terminator(tasks);
         }
     }
 
@@ -233,7 +232,7 @@ impl Controller {
                 _ = missed.tick() => self.with_world(World::take_missed),
                 _ = all.tick() => self.with_world(|world| {
                     world.prune_conditions();
-                    world.names().map(|name| (Arc::clone(name), Duration::ZERO)).collect()
+                    world.all_due()
                 }),
             }
             let (waiting, working) = self.queue.depth();

@@ -2,7 +2,7 @@
 //!
 //! Rule: C-TERM-6…18. Decision: D-34.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,37 +12,70 @@ use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt as _};
 use sidecarset_core::control::expectations::PodKey;
 use sidecarset_core::control::pod::PodFacts;
-use sidecarset_core::control::terminator::{self, Action, Node, Request, Requests};
+use sidecarset_core::control::terminator::{self, Action, Node, Request, RequestKind, Requests};
+use tokio::task::JoinSet;
 
 use super::Controller;
 use super::apply::{self, FIELD_MANAGER, code};
 use super::queue::Outcome;
 use crate::metrics::WriteKind;
 
+/// Pods that are worked on at a time. Rule: C-TERM-6.
+const WORKERS: usize = 3;
+/// Pause after a Pod changed before it could be written.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
+/// How many Pods are remembered for which nothing can be done. When there are more, they are told again.
+const MOST_TOLD: usize = 10_000;
 /// How long a Node is taken for what it was: its type does not change.
 const NODE_KNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Nodes that were asked for: what they are, how often they were missing, and when that was seen.
+type Nodes = HashMap<Arc<str>, (Node, Instant)>;
+
+/// What the workers have in common.
 #[derive(Debug, Default)]
-struct Nodes(Mutex<HashMap<Arc<str>, (Node, Instant)>>);
+struct Known {
+    nodes: Mutex<Nodes>,
+    /// Uids of Pods of which a warning told that nothing can be done.
+    told: Mutex<HashSet<Box<str>>>,
+}
+
+impl Known {
+    /// Whether this is the first warning about the Pod. Rule: C-BUG-31.
+    fn is_first_warning(&self, pod: &PodFacts) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= MOST_TOLD {
+            told.clear();
+        }
+        told.insert(pod.uid.clone())
+    }
+}
 
 impl Controller {
-    /// Notes a Pod that there may be something to end in. Rule: C-TERM-6.
+    /// Notes a Pod that there may be something to end in. While another replica leads nothing is: when this one comes to lead it
+    /// looks at all Pods. Rule: C-TERM-6.
     pub(super) fn note_ending(&self, pod: &PodFacts) {
-        if self.settings.terminator && terminator::is_interesting(pod) {
+        if self.settings.terminator && self.leads() && terminator::is_interesting(pod) {
             let (namespace, name) = pod.key();
             self.endings.add(&format!("{namespace}/{name}").into(), Duration::ZERO);
         }
     }
 
-    /// Works on the Pods that were noted, also those from before this replica led.
-    pub(super) async fn end_sidecars(&self) {
-        let known: Vec<Arc<PodFacts>> = self.lock().pods.iter().map(Arc::clone).collect();
-        known.iter().for_each(|pod| self.note_ending(pod));
-        let nodes = Nodes::default();
+    /// Starts to work on the Pods that are noted, and on those from before this replica led.
+    pub(super) fn start_terminator(self: &Arc<Self>, tasks: &mut JoinSet<()>) {
+        let pods: Vec<Arc<PodFacts>> = self.lock().pods.iter().map(Arc::clone).collect();
+        pods.iter().for_each(|pod| self.note_ending(pod));
+        let known = Arc::<Known>::default();
+        for _ in 0..WORKERS {
+            let (controller, known) = (Arc::clone(self), Arc::clone(&known));
+            tasks.spawn(async move { controller.end_sidecars(&known).await });
+        }
+    }
+
+    async fn end_sidecars(&self, known: &Known) {
         loop {
             let key = self.endings.next().await;
-            let outcome = match self.end_sidecars_of(&key, &nodes).await {
+            let outcome = match self.end_sidecars_of(&key, known).await {
                 Ok(outcome) => outcome,
                 Err(error) => {
                     tracing::warn!(pod = &*key, %error, "the sidecars of a finished Pod cannot be ended; it is tried again");
@@ -53,31 +86,41 @@ impl Controller {
         }
     }
 
-    async fn end_sidecars_of(&self, key: &str, nodes: &Nodes) -> Result<Outcome, apply::ApplyError> {
+    /// Rule: C-TERM-9, C-TERM-13.
+    async fn end_sidecars_of(&self, key: &str, known: &Known) -> Result<Outcome, apply::ApplyError> {
         let Some(key) = key.split_once('/') else { return Ok(Outcome::Done) };
         let Some(pod) = self.lock().pods.get(key) else { return Ok(Outcome::Done) };
         if !terminator::is_interesting(&pod) {
             return Ok(Outcome::Done);
         }
         let call = |what| move |error| apply::ApplyError::Call { what, error };
-        let node = self.node(&pod, nodes).await.map_err(call("Node"))?;
+        let node = self.node(&pod, &known.nodes).await.map_err(call("Node"))?;
         let requests = self.recreate_requests(&pod).await.map_err(call("ContainerRecreateRequests"))?;
         let requests = requests.as_deref().map_or(Requests::NotServed, Requests::Served);
-        let mut last_succeeded = true;
+        let mut is_new = true;
         for action in terminator::decide(&pod, node, requests, self.now().unix) {
             self.leadership.check()?;
             match action {
                 Action::Retry => return Ok(Outcome::Failed),
-                Action::Tell(event) if last_succeeded => self.events.tell(&event, ("", "")),
-                Action::Tell(_) => {}
+                Action::Tell(event) => {
+                    if is_new && (!event.is_warning || known.is_first_warning(&pod)) {
+                        self.events.tell(&event, ("", ""));
+                    }
+                }
                 Action::PatchPod(patch) => {
-                    last_succeeded = self.patch_ending(&pod, None, &patch).await?;
+                    if !self.patch_ending(&pod, None, &patch).await? {
+                        return Ok(Outcome::Again(CONFLICT_PAUSE));
+                    }
+                    is_new = true;
                 }
                 Action::PatchStatus(patch) => {
-                    last_succeeded = self.patch_ending(&pod, Some("status"), &patch).await?;
+                    if !self.patch_ending(&pod, Some("status"), &patch).await? {
+                        return Ok(Outcome::Again(CONFLICT_PAUSE));
+                    }
+                    is_new = true;
                 }
                 Action::Recreate(request) => {
-                    last_succeeded =
+                    is_new =
                         self.create_request(&pod, request).await.map_err(call("ContainerRecreateRequest"))?;
                 }
             }
@@ -85,7 +128,7 @@ impl Controller {
         Ok(Outcome::Done)
     }
 
-    /// Gives whether it was written. A conflict is looked at again when the watch shows the change.
+    /// Gives whether it was written. If not, the Pod has changed or is gone, and was read again.
     async fn patch_ending(
         &self,
         pod: &PodFacts,
@@ -109,10 +152,10 @@ impl Controller {
     }
 
     /// Rule: C-TERM-7, C-BUG-30.
-    async fn node(&self, pod: &PodFacts, nodes: &Nodes) -> Result<Node, kube::Error> {
+    async fn node(&self, pod: &PodFacts, nodes: &Mutex<Nodes>) -> Result<Node, kube::Error> {
         let Some(name) = &pod.node else { return Ok(Node::Ordinary) };
         let known = {
-            let nodes = nodes.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let nodes = nodes.lock().unwrap_or_else(PoisonError::into_inner);
             nodes.get(name).copied()
         };
         let missing = match known {
@@ -128,31 +171,53 @@ impl Controller {
             }
             Some(_) => Node::Ordinary,
         };
-        let mut nodes = nodes.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut nodes = nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.retain(|_, (_, seen)| seen.elapsed() < NODE_KNOWN_FOR);
         nodes.insert(Arc::clone(name), (node, Instant::now()));
         Ok(node)
     }
 
-    /// The requests about a Pod; `None` if the kind is not served. Rule: C-TERM-12, C-TERM-18. Decision: D-34.
+    /// The requests for a Pod, by the names that they have; `None` if the kind is not served.
+    ///
+    /// Rule: C-TERM-12, C-TERM-18. Decision: D-34.
     async fn recreate_requests(&self, pod: &PodFacts) -> Result<Option<Vec<Request>>, kube::Error> {
-        let listed = self.requests_api(&pod.namespace).list(&ListParams::default()).await;
-        let listed = match listed {
+        let mut requests = match self.recreate_request(pod, RequestKind::Kill, 1).await {
             Err(error) if code(&error) == Some(404) => return Ok(None),
-            other => other?,
+            Ok(Some(first)) => vec![first],
+            // The first request has this name, whatever it is for.
+            Ok(None) => return Ok(Some(Vec::new())),
+            Err(error) => return Err(error),
         };
-        let is_of_pod = |request: &&DynamicObject| request.data["spec"]["podName"] == *pod.name;
-        let read = |request: &DynamicObject| {
+        for (kind, from) in [(RequestKind::Kill, 2), (RequestKind::Ignore, 1)] {
+            for number in from.. {
+                let Some(request) = self.recreate_request(pod, kind, number).await? else { break };
+                requests.push(request);
+            }
+        }
+        Ok(Some(requests))
+    }
+
+    /// Reads one request. As a list of at most one: that tells a kind that is not served from a request that is not there.
+    async fn recreate_request(
+        &self,
+        pod: &PodFacts,
+        kind: RequestKind,
+        number: usize,
+    ) -> Result<Option<Request>, kube::Error> {
+        let name = terminator::request_name(pod, kind, number);
+        let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
+        let listed = self.requests_api(&pod.namespace).list(&by_name).await?;
+        let found = listed.items.iter().find(|request| request.name_any() == name);
+        Ok(found.map(|request| {
             let containers = request.data["spec"]["containers"].as_array().map(Vec::as_slice);
-            let name = |container: &serde_json::Value| container["name"].as_str().map(str::to_owned);
+            let name_of = |container: &serde_json::Value| container["name"].as_str().map(str::to_owned);
             let phase = request.data["status"]["phase"].as_str();
             Request {
-                name: request.name_any(),
-                containers: containers.unwrap_or_default().iter().filter_map(name).collect(),
+                containers: containers.unwrap_or_default().iter().filter_map(name_of).collect(),
                 is_finished: matches!(phase, Some("Completed" | "Succeeded" | "Failed")),
+                name,
             }
-        };
-        Ok(Some(listed.items.iter().filter(is_of_pod).map(read).collect()))
+        }))
     }
 
     /// Gives whether there is one now that was not there before.
@@ -175,3 +240,6 @@ impl Controller {
         Api::namespaced_with(self.client.0.clone(), namespace, &resource)
     }
 }
+
+#[cfg(test)]
+mod tests;

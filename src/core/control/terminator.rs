@@ -36,6 +36,15 @@ pub struct Request {
     pub is_finished: bool,
 }
 
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestKind {
+    /// Ordinary sidecars.
+    Kill,
+    /// Those whose exit code must not count, after the Pod is marked as ended.
+    Ignore,
+}
+
 /// What kind of requests there are.
 #[derive(Debug, Clone, Copy)]
 pub enum Requests<'a> {
@@ -45,7 +54,8 @@ pub enum Requests<'a> {
     Served(&'a [Request]),
 }
 
-/// One step; in the order of the list.
+/// One step; in the order of the list. After a patch that was not written the rest is left: it holds for the Pod as patched. Above all
+/// nothing is killed whose exit code must not count before the Pod is marked (C-TERM-9).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Strategic merge patch of the Pod.
@@ -141,11 +151,11 @@ pub fn decide(pod: &PodFacts, node: Node, requests: Requests<'_>, now_unix: i64)
     }
     let Groups { in_place, kill, ignore } = groups(pod, node == Node::VirtualKubelet);
     let mut actions = replace_images(pod, &in_place);
-    actions.extend(recreate(pod, &kill, requests, ""));
+    actions.extend(recreate(pod, &kill, requests, RequestKind::Kill));
     let are_over = are_ended(pod, in_place.iter().chain(&kill).copied(), false);
     if !ignore.is_empty() && are_over {
         actions.extend(mark_terminated(pod, now_unix));
-        actions.extend(recreate(pod, &ignore, requests, "-ignore"));
+        actions.extend(recreate(pod, &ignore, requests, RequestKind::Ignore));
     }
     actions
 }
@@ -181,7 +191,12 @@ fn replace_images(pod: &PodFacts, group: &[&ContainerFact]) -> Vec<Action> {
 /// another one. The first request of a Pod has upstream's name, each later one another.
 ///
 /// Rules: C-TERM-12, C-TERM-15, C-TERM-16, C-TERM-18, C-EVT-6, C-BUG-28, C-BUG-29. Decision: D-34.
-fn recreate(pod: &PodFacts, group: &[&ContainerFact], requests: Requests<'_>, suffix: &str) -> Vec<Action> {
+fn recreate(
+    pod: &PodFacts,
+    group: &[&ContainerFact],
+    requests: Requests<'_>,
+    kind: RequestKind,
+) -> Vec<Action> {
     let mut names: Vec<&str> = running(pod, group).into_iter().map(|container| &*container.name).collect();
     if let Requests::Served(requests) = requests {
         let is_open = |name: &&str| {
@@ -201,7 +216,7 @@ fn recreate(pod: &PodFacts, group: &[&ContainerFact], requests: Requests<'_>, su
         );
         return vec![Action::Tell(Event { is_warning: true, ..event(pod, message) })];
     };
-    let name = free_name(pod, suffix, requests);
+    let name = free_name(pod, kind, requests);
     let request = json!({
         "apiVersion": "apps.kruise.io/v1beta1", "kind": "ContainerRecreateRequest",
         "metadata": {
@@ -221,14 +236,28 @@ fn recreate(pod: &PodFacts, group: &[&ContainerFact], requests: Requests<'_>, su
     vec![Action::Recreate(request), tell(pod, message)]
 }
 
-/// The first name that no request of the Pod has.
-fn free_name(pod: &PodFacts, suffix: &str, requests: &[Request]) -> String {
-    let base = format!("sidecar-termination-{}", pod.uid);
+/// The name of the first, second and so on request of one kind for a Pod. Requests of a former Pod of the same name have others.
+///
+/// Rule: C-TERM-12.
+#[must_use]
+pub fn request_name(pod: &PodFacts, kind: RequestKind, number: usize) -> String {
+    let suffix = match kind {
+        RequestKind::Kill => "",
+        RequestKind::Ignore => "-ignore",
+    };
+    match number {
+        0 | 1 => format!("sidecar-termination-{}{suffix}", pod.uid),
+        number => format!("sidecar-termination-{}{suffix}-{number}", pod.uid),
+    }
+}
+
+/// The first name that no request of the Pod has; the very first one is upstream's, whatever it is for.
+fn free_name(pod: &PodFacts, kind: RequestKind, requests: &[Request]) -> String {
     let is_free = |name: &String| requests.iter().all(|request| request.name != *name);
-    let names = [base.clone(), format!("{base}{suffix}")].into_iter();
+    let base = request_name(pod, RequestKind::Kill, 1);
     // One of so many numbers is free.
-    let numbered = (2..=requests.len() + 2).map(|number| format!("{base}{suffix}-{number}"));
-    names.chain(numbered).find(is_free).unwrap_or(base)
+    let numbered = (1..=requests.len() + 2).map(|number| request_name(pod, kind, number));
+    std::iter::once(base.clone()).chain(numbered).find(is_free).unwrap_or(base)
 }
 
 /// The Pod counts as ended, so that the exit code of a sidecar does not.
