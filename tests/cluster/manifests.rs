@@ -83,9 +83,9 @@ fn components_change_what_they_say() {
         assert_eq!(from, Some(&json!("sidecarset-system/sidecarset-serving-cert")), "{object}");
     }
     let rights = |component: &str| with(component).keys().filter(|name| name.contains("Role")).count();
-    assert_eq!(rights("fail-open"), 14);
-    assert_eq!(rights("own-certificate"), 10, "none about certificates");
-    assert_eq!(rights("webhook-only"), 10, "none of the controller");
+    assert_eq!(rights("fail-open"), 16);
+    assert_eq!(rights("own-certificate"), 12, "none about certificates");
+    assert_eq!(rights("webhook-only"), 12, "none of the controller");
     assert_eq!(rights("folder"), 0, "a folder needs no API server");
 
     for component in ["webhook-only", "folder"] {
@@ -111,6 +111,24 @@ fn components_change_what_they_say() {
         assert!(args.contains(&flag), "{args:?}");
     }
     assert_eq!(items(&pod["volumes"]).count(), 2);
+}
+
+/// Rule: C-RBAC-13.
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn roles_for_people() {
+    let objects = by_name(kustomize(judge(), &repository("manifests")));
+    let rules = |verbs: &[&str]| {
+        let rule = |resource: &str, verbs: &[&str]| json!({"apiGroups": ["apps.kruise.io"], "resources": [resource], "verbs": verbs});
+        json!([rule("sidecarsets", verbs), rule("sidecarsets/status", &["get"])])
+    };
+    let every = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    for (name, verbs) in [("editor", &every[..]), ("viewer", &["get", "list", "watch"])] {
+        let role = &objects[&format!("ClusterRole /sidecarset-{name}")];
+        assert_eq!(role["rules"], rules(verbs), "{name}");
+        let labels = role["metadata"]["labels"].as_object().unwrap();
+        assert!(!labels.keys().any(|label| label.contains("aggregate")), "a set concerns all namespaces: {labels:?}");
+    }
 }
 
 /// `certs/make.sh && kubectl apply -k certs`, in a copy of the folders so that no key is left here.
