@@ -15,8 +15,8 @@ use crate::metrics::Metrics;
 use crate::server::probes::{self, Check, Health};
 use crate::shutdown::Signals;
 
-/// Works until it is told to stop, or has lost its Lease. `warnings` about the settings are logged first. Exit code: 0 stopped, 1
-/// the Lease was lost, 2 cannot run.
+/// Works until it is told to stop. `warnings` about the settings are logged first. Exit code: 0 stopped, 1 it ended by itself, mostly
+/// because the Lease was lost, 2 cannot run.
 pub fn run(config: ControllerConfig, warnings: &[String], printer: &mut Printer) -> ExitCode {
     match start(config, warnings) {
         Ok(code) => code,
@@ -55,7 +55,7 @@ async fn work(config: ControllerConfig, metrics: Arc<Metrics>) -> Result<ExitCod
     };
     match controller.run(stop).await {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(_not_leading) => Ok(ExitCode::from(super::FINDINGS)),
+        Err(_told) => Ok(ExitCode::from(super::FINDINGS)),
     }
 }
 
