@@ -58,7 +58,7 @@ fn what_the_api_server_has_forgotten_is_read_again() {
         if found == new { Ok(()) } else { Err(format!("{found:?}")) }
     })
     .unwrap_or_else(|error| panic!("{error}\n{}", webhook.log()));
-    let log = plane.supervisor.log("webhook_forgotten");
+    let log = webhook.whole_log();
     let told = |line: &str| line.contains("has forgotten where the watch was") && line.contains("SidecarSet");
     assert!(log.lines().any(told), "it was no 410: {log}");
     assert_eq!(webhook.metric("sidecarset_sidecarsets ").unwrap(), 2.0);

@@ -166,7 +166,7 @@ impl<'a> Webhook<'a> {
     /// How often it answered for a Pod with this name.
     pub(crate) fn admissions(&self, pod: &str) -> usize {
         let name = format!("pod.name=\"{pod}\"");
-        self.plane.supervisor.log(&self.name).lines().filter(|line| line.contains(&name)).count()
+        self.whole_log().lines().filter(|line| line.contains(&name)).count()
     }
 
     /// The value of one of its metrics, by its name with labels and a space behind.
@@ -177,6 +177,11 @@ impl<'a> Webhook<'a> {
         let text = self.plane.http_get(&self.probe.replace("/readyz?verbose", "/metrics"))?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         value.ok_or_else(|| format!("no {name}in {text}"))
+    }
+
+    /// All that it has logged.
+    pub(crate) fn whole_log(&self) -> String {
+        self.plane.supervisor.log(&self.name)
     }
 
     /// How its log ends, for a failure message.
