@@ -127,7 +127,10 @@ fn roles_for_people() {
         let role = &objects[&format!("ClusterRole /sidecarset-{name}")];
         assert_eq!(role["rules"], rules(verbs), "{name}");
         let labels = role["metadata"]["labels"].as_object().unwrap();
-        assert!(!labels.keys().any(|label| label.contains("aggregate")), "a set concerns all namespaces: {labels:?}");
+        assert!(
+            !labels.keys().any(|label| label.contains("aggregate")),
+            "a set concerns all namespaces: {labels:?}"
+        );
     }
 }
 

@@ -88,6 +88,8 @@ fn mk(server: Server, leads: bool) -> (Arc<Controller>, Arc<Server>) {
         identity: "me".to_owned(),
         terms: Terms::default(),
         workers: 1,
+        qps: 200,
+        burst: 400,
         resync: MINUTE,
         service: "webhook".to_owned(),
         webhook_configuration: "sidecarset".to_owned(),
