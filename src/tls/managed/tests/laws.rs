@@ -197,14 +197,15 @@ impl Model {
         self.take(member);
     }
 
-    fn tick(&mut self, seconds: u64) {
-        self.at += Duration::from_secs(seconds);
+    /// Time goes by, and what replicas wait for by their own clocks happens: a leaf that is trusted by then is taken.
+    fn wait(&mut self, time: Duration) {
+        self.at += time;
         // No watch is behind for longer than an old CA stays: the manager begins a silent one again.
         for member in 0..REPLICAS {
             if self.at - self.members[member].looked_at > SETTLE * 3 {
                 self.deliver_all(member);
-                self.take(member);
             }
+            self.take(member);
         }
     }
 
@@ -235,7 +236,7 @@ impl Model {
             Move::Decide(member) => drop(self.decide(member)),
             Move::Publish(member, object) => self.publish(member, object),
             Move::Arrive(member) => self.arrive(member),
-            Move::Tick(seconds) => self.tick(seconds),
+            Move::Tick(seconds) => self.wait(Duration::from_secs(seconds)),
             Move::Round(member) => self.round(member),
             Move::Restart(member) => self.members[member] = Member::new(self.at),
             Move::DeleteSecret => self.secret = (self.next_version(), None),
@@ -244,7 +245,7 @@ impl Model {
                 self.ask_for_rotation();
                 for _ in 0..steps {
                     self.round(member);
-                    self.at += SETTLE;
+                    self.wait(SETTLE);
                 }
                 self.round(member);
             }
@@ -290,7 +291,7 @@ impl Model {
                 return;
             }
             (0..REPLICAS).for_each(|member| self.round(member));
-            self.tick(SETTLE.as_secs());
+            self.wait(SETTLE);
         }
     }
 
