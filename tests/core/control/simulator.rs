@@ -237,7 +237,11 @@ impl Simulation {
             let mut own = containers.filter(|container| text(container, &["name"]).starts_with(set));
             is_ready(pod) && own.all(|container| runs(pod, container))
         };
-        self.taken.retain(|(set, _, key)| self.cluster.pods.get(key).is_some_and(|pod| !is_up(pod, set)));
+        // Nor is a Pod that was down when it was taken on to another version, should the set go back to this one.
+        let is_taken = |pod: &Value, set: &str, hash: &str| record_hash(pod, set) == hash && !is_up(pod, set);
+        self.taken.retain(|(set, hash, key)| {
+            self.cluster.pods.get(key).is_some_and(|pod| is_taken(pod, set, hash))
+        });
         let hash = text(&self.cluster.sets[set], &["metadata", "annotations", keys::HASH]).to_owned();
         let taken = self.controller.taken_down.iter().filter(|(of, _)| of == set);
         let taken: Vec<String> = taken.map(|(_, pod)| format!("{}/{}", pod.namespace, pod.name)).collect();
