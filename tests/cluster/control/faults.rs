@@ -136,14 +136,15 @@ impl<'p> Replica<'p> {
     }
 
     /// What the API server has written for it since then, from the audit log. A call that was begun before the stop may be sent on
-    /// waking; it is given up at once, and the API server says 504.
+    /// waking; it is given up at once, and the API server says 504. Events do not count: they tell what it did while it led.
     fn writes_since(&self, plane: &ControlPlane, time: jiff::Timestamp) -> Vec<String> {
         let log = std::fs::read_to_string(plane.audit_log()).unwrap();
         let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let is_later = |entry: &Value| {
             let received: jiff::Timestamp = text(entry, &["requestReceivedTimestamp"]).parse().unwrap();
             let is_done = entry["responseStatus"]["code"].as_u64().is_some_and(|code| code < 300);
-            text(entry, &["user", "username"]) == self.user && received > time && is_done
+            let is_event = text(entry, &["objectRef", "resource"]) == "events";
+            text(entry, &["user", "username"]) == self.user && received > time && is_done && !is_event
         };
         entries
             .filter(is_later)
@@ -178,7 +179,11 @@ fn a_former_leader_that_wakes_up_writes_nothing() {
                 }
             };
             let replica = &replicas[leader];
-            replica.program.signal("STOP");
+            if replica.program.try_signal("STOP").is_err() {
+                // The machine is so busy that it has lost the Lease by itself.
+                replicas[leader] = Replica::start(&plane, number);
+                continue;
+            }
             tokio::time::sleep(LEASE + Duration::from_millis(2_500)).await;
             let taken_over = lease_holder(&plane);
             assert!(

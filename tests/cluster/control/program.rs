@@ -34,7 +34,12 @@ impl<'p> Program<'p> {
     }
 
     pub(super) fn signal(&self, name: &str) {
-        Supervisor::signal(self.pid, name).unwrap();
+        self.try_signal(name).unwrap();
+    }
+
+    /// The same for one that may have ended by itself.
+    pub(super) fn try_signal(&self, name: &str) -> Result<(), String> {
+        Supervisor::signal(self.pid, name)
     }
 
     pub(super) fn has_ended(&self) -> bool {
