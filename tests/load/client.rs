@@ -2,7 +2,8 @@
 //!
 //! An API server calls webhooks through Go's `http.Transport`: HTTP/1.1, at most 25 idle connections kept for 90 s, no TLS
 //! session resumption; a request takes the connection that was used last, and where none is idle it dials and goes on with
-//! whatever comes first, its own new connection or one that another request gives back.
+//! whatever comes first, its own new connection or one that another request gives back. A dial that fails fails its own request,
+//! if that one still waits, and no other.
 
 use std::collections::VecDeque;
 use std::io;
@@ -141,7 +142,13 @@ struct PoolState {
     /// The one used last is at the back.
     idle: VecDeque<Connection>,
     /// Requests without a connection, the oldest in front.
-    waiting: VecDeque<oneshot::Sender<Result<Connection, String>>>,
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    /// Of the request's own dial.
+    dial: u64,
+    connection_tx: oneshot::Sender<Result<Connection, String>>,
 }
 
 impl Pool {
@@ -197,13 +204,13 @@ impl Pool {
             .map_err(|wrong| format!("{}: {wrong}", connection.address))?;
         if answer.head.keep_alive {
             connection.idle_since = Instant::now();
-            self.give(Ok(connection));
+            self.give(connection);
         }
         Ok(answer)
     }
 
     async fn take(self: &Arc<Self>) -> Result<Connection, String> {
-        let waiting = {
+        let (dial, waiting) = {
             let mut state = self.lock();
             while let Some(connection) = state.idle.pop_back() {
                 if connection.idle_since.elapsed() < IDLE_TIME && connection.is_open() {
@@ -211,22 +218,26 @@ impl Pool {
                 }
             }
             let (connection_tx, connection_rx) = oneshot::channel();
-            state.waiting.push_back(connection_tx);
-            connection_rx
+            let dial = self.dials.fetch_add(1, Ordering::Relaxed);
+            state.waiting.push_back(Waiting { dial, connection_tx });
+            (dial, connection_rx)
         };
         let pool = Arc::clone(self);
         tokio::spawn(async move {
-            pool.dials.fetch_add(1, Ordering::Relaxed);
-            pool.give(pool.target.dial().await);
+            match pool.target.dial().await {
+                Ok(connection) => pool.give(connection),
+                Err(error) => pool.fail(dial, error),
+            }
         });
         waiting.await.unwrap_or_else(|_closed| Err("the pool is gone".to_owned()))
     }
 
     /// To the request that waits for longest, else to the idle ones if there is room.
-    fn give(&self, mut connection: Result<Connection, String>) {
+    fn give(&self, connection: Connection) {
         let mut state = self.lock();
+        let mut connection = Ok(connection);
         while let Some(waiting) = state.waiting.pop_front() {
-            match waiting.send(connection) {
+            match waiting.connection_tx.send(connection) {
                 Ok(()) => return,
                 Err(unwanted) => connection = unwanted,
             }
@@ -235,6 +246,16 @@ impl Pool {
             && state.idle.len() < MOST_IDLE
         {
             state.idle.push_back(connection);
+        }
+    }
+
+    /// To the request whose dial has failed. It may have got another connection by now.
+    fn fail(&self, dial: u64, error: String) {
+        let mut state = self.lock();
+        let at = state.waiting.iter().position(|waiting| waiting.dial == dial);
+        if let Some(waiting) = at.and_then(|at| state.waiting.remove(at)) {
+            // It may have given up.
+            let _ = waiting.connection_tx.send(Err(error));
         }
     }
 
