@@ -42,7 +42,8 @@ const CHANGES: usize = 100;
 const STARTS: usize = 3;
 /// What is promised for 1,000 sets.
 const THOUSAND: usize = 1_000;
-const MOST_MEMORY_MB: f64 = 32.0;
+/// 32 MiB, as in docs/performance.md.
+const MOST_MEMORY_MB: f64 = 33.5;
 const LONGEST_START: Duration = Duration::from_secs(1);
 /// The slowest of a hundred admissions during a new list, compared with those before.
 const MOST_SLOWER: f64 = 2.0;
@@ -227,7 +228,8 @@ impl<'a> Site<'a> {
         };
         let before = forgotten();
         self.proxy.close();
-        self.create_one();
+        // Two: the watch goes on behind what it knows, and the last of them is not forgotten.
+        self.create_up_to(self.count + 2);
         self.plane.compact_etcd().unwrap();
         self.proxy.open();
         poll::until("the webhook to begin a new list", PATIENCE, || {
