@@ -115,9 +115,9 @@ impl ControlPlane {
     /// What `ip` says.
     pub(crate) fn cut_off(&self, address: Ipv4Addr) -> Result<(), String> {
         let address = format!("{address}/32");
-        self.run(&["ip", "addr", "del", &address, "dev", "lo"])?;
         // Without a route the sender would be told. This one leads to an interface that drops what is not its own.
-        self.run(&["ip", "route", "add", &address, "dev", "lo"]).map(drop)
+        self.run(&["ip", "route", "add", &address, "dev", "lo"])?;
+        self.run(&["ip", "addr", "del", &address, "dev", "lo"]).map(drop)
     }
 
     /// Makes an address local again that was cut off.
@@ -125,8 +125,8 @@ impl ControlPlane {
     /// # Errors
     /// What `ip` says.
     pub(crate) fn connect_again(&self, address: Ipv4Addr) -> Result<(), String> {
-        self.run(&["ip", "route", "del", &format!("{address}/32"), "dev", "lo"])?;
-        self.make_local(&[address])
+        self.make_local(&[address])?;
+        self.run(&["ip", "route", "del", &format!("{address}/32"), "dev", "lo"]).map(drop)
     }
 
     /// Kills the API server and starts it again with the same settings and data.
