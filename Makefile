@@ -59,6 +59,7 @@ run: ## build, start the webhook on the examples, print a curl line that it answ
 	exec '$(TARGET_DIR)/release/sidecarset' webhook --sidecarsets '$(SIDECARSETS)' --ca-out '$(TARGET_DIR)/run/ca.crt' \
 		--listen '127.0.0.1:$(PORT)' --probe-listen '127.0.0.1:$(PROBE_PORT)'
 
+# The replays of the controller run many scenarios at a time, so they come one after another, with nothing beside them.
 test: ## run every tier of tests that can run here (CLUSTER=required: fail if one cannot; CLUSTER=no: no control plane)
 	@echo 'test: every tier without a cluster, then the cluster tier on a real control plane (CLUSTER=$(CLUSTER))'
 	@set -e; missing=; \
@@ -71,7 +72,9 @@ test: ## run every tier of tests that can run here (CLUSTER=required: fail if on
 		echo "CLUSTER=required, but the cluster tests cannot run: $$missing" >&2; exit 1; fi; \
 	( set -x; $(CARGO) test --locked --workspace; \
 	$(CARGO) test --locked -p sidecarset --features otlp --test shell -- spans ); \
-	if [ -z "$$missing" ]; then ( set -x; tests/control-plane/build; CLUSTER='$(CLUSTER)' $(CARGO) test --locked --test cluster -- --ignored ); fi; \
+	if [ -z "$$missing" ]; then ( set -x; tests/control-plane/build; export CLUSTER='$(CLUSTER)'; \
+		$(CARGO) test --locked --test cluster -- --ignored --skip control::; \
+		$(CARGO) test --locked --test cluster -- --ignored --test-threads=1 control:: ); fi; \
 	echo; \
 	echo 'Ran: unit, conformance, law, router, socket and command line tests.'; \
 	if [ -z "$$missing" ]; then \
@@ -134,21 +137,21 @@ bench: ## run the benchmarks, about ten minutes; docs/performance.md says how to
 bench-controller: ## roll CONTROLLER_PODS (20000) Pods of CONTROLLER_SETS (100) sets out twice on a real control plane, a quarter of an hour
 	@echo 'bench-controller: $(CONTROLLER_PODS) Pods, $(CONTROLLER_SETS) sets'
 	tests/control-plane/build
-	CONTROLLER_PODS=$(CONTROLLER_PODS) CONTROLLER_SETS=$(CONTROLLER_SETS) $(CARGO) test --release --locked --test cluster \
+	CONTROLLER_PODS=$(CONTROLLER_PODS) CONTROLLER_SETS=$(CONTROLLER_SETS) $(CARGO) test --profile soak --locked --test cluster \
 		-- --ignored --nocapture --exact rollout::many_pods::many_pods_are_each_written_once
 
 # One test after the other: each wants the machine for itself.
 soak: ## everything that may happen to three replicas in years, in half an hour (SOAK_ADMISSIONS, SOAK_SETS); docs/reliability.md
 	@echo 'soak: $(SOAK_ADMISSIONS) admissions while everything changes, $(SOAK_SETS) sets read again, calls at the idle limit'
 	tests/control-plane/build
-	$(CARGO) build --release --locked --bin sidecarset
-	$(CARGO) build --release --locked -p sidecarset-load
-	$(CARGO) test --release --locked --test cluster --no-run
-	ulimit -n 30000 2>/dev/null || ulimit -n "$$(ulimit -H -n)"; SOAK_ADMISSIONS=$(SOAK_ADMISSIONS) $(CARGO) test --release --locked --test cluster \
+	$(CARGO) build --profile soak --locked --bin sidecarset
+	$(CARGO) build --profile soak --locked -p sidecarset-load
+	$(CARGO) test --profile soak --locked --test cluster --no-run
+	ulimit -n 30000 2>/dev/null || ulimit -n "$$(ulimit -H -n)"; SOAK_ADMISSIONS=$(SOAK_ADMISSIONS) $(CARGO) test --profile soak --locked --test cluster \
 		-- --ignored --nocapture --exact soak::no_admission_is_lost_and_none_is_wrong
-	SOAK_SETS=$(SOAK_SETS) $(CARGO) test --release --locked --test cluster \
+	SOAK_SETS=$(SOAK_SETS) $(CARGO) test --profile soak --locked --test cluster \
 		-- --ignored --nocapture --exact relist::no_admission_suffers_when_all_sets_are_read_again
-	tests/soak/idle-race '$(TARGET_DIR)/release'
+	tests/soak/idle-race '$(TARGET_DIR)/soak'
 
 # No sanitizer: there is no unsafe code here that one could watch.
 fuzz: $(CARGO_FUZZ) ## run every fuzz target for FUZZ_SECONDS (60); needs a nightly toolchain
