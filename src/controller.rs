@@ -26,10 +26,10 @@ pub mod world;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kube::Client;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 
+use crate::cluster::client::Clients;
 use crate::metrics::{ControllerMetrics, LookResult};
 use calls::Pace;
 use events::EventSink;
@@ -90,7 +90,7 @@ pub enum Ended {
 #[derive(Debug)]
 pub struct Controller {
     settings: Settings,
-    client: ClientBox,
+    clients: Clients,
     world: Mutex<World>,
     queue: Queue,
     /// Pods to look at for the terminator, as `namespace/name`.
@@ -105,26 +105,21 @@ pub struct Controller {
     started: Instant,
 }
 
-/// kube's client says nothing about itself.
-struct ClientBox(Client);
-
-impl std::fmt::Debug for ClientBox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Client")
-    }
-}
-
 impl Controller {
-    /// A controller that does nothing yet.
+    /// A controller that does nothing yet. `clients.writes` has to be bound to `leadership`.
     #[must_use]
-    pub fn new(client: Client, settings: Settings, metrics: ControllerMetrics) -> Arc<Self> {
-        let leadership = Arc::<Leadership>::default();
+    pub fn new(
+        clients: Clients,
+        leadership: Arc<Leadership>,
+        settings: Settings,
+        metrics: ControllerMetrics,
+    ) -> Arc<Self> {
         let told_by = Arc::clone(&leadership);
-        let events = EventSink::start(client.clone(), &settings.identity, told_by, metrics.clone());
+        let events = EventSink::start(clients.writes.clone(), &settings.identity, told_by, metrics.clone());
         Arc::new(Self {
             pace: Pace::new(settings.qps, settings.burst, Instant::now()),
             settings,
-            client: ClientBox(client),
+            clients,
             world: Mutex::default(),
             queue: Queue::default(),
             endings: Queue::default(),
@@ -148,9 +143,9 @@ impl Controller {
     pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) -> Result<(), Ended> {
         let mut stop = std::pin::pin!(stop);
         let mut tasks = JoinSet::new();
-        watch::start(&self, &self.client.0, self.settings.resync, &mut tasks);
+        watch::start(&self, &self.clients.reads, self.settings.resync, &mut tasks);
         let Settings { namespace, lease, identity, terms, .. } = &self.settings;
-        let mut candidate = Candidate::new(self.client.0.clone(), namespace, lease, identity, *terms);
+        let mut candidate = Candidate::new(self.clients.reads.clone(), namespace, lease, identity, *terms);
         let mut complete = self.complete.subscribe();
         tokio::select! {
             () = &mut stop => return Ok(()),

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::printer::Printer;
 use super::process::{bind, runtime, start_log};
 use crate::clock::since_1970;
-use crate::cluster::client;
+use crate::cluster::client::{self, MayWrite};
 use crate::cluster::identity::Identity;
 use crate::config::{ClusterConfig, ControllerConfig};
-use crate::controller::leader::Terms;
+use crate::controller::leader::{Leadership, Terms};
 use crate::controller::{Controller, Settings};
 use crate::metrics::Metrics;
 use crate::server::probes::{self, Check, Health};
@@ -36,10 +36,13 @@ fn start(config: ControllerConfig, warnings: &[String]) -> Result<ExitCode, Stri
 
 async fn work(config: ControllerConfig, metrics: Arc<Metrics>) -> Result<ExitCode, String> {
     let mut signals = Signals::listen().map_err(|error| format!("cannot handle signals: {error}"))?;
-    let client = client::connect_without_retries(config.cluster.kubeconfig.as_deref(), "controller");
-    let client = client.await.map_err(|error| error.to_string())?;
+    let leadership = Arc::<Leadership>::default();
+    let asked = Arc::clone(&leadership);
+    let may_write: MayWrite = Arc::new(move || asked.check().map_err(Into::into));
+    let clients = client::connect_for_leader(config.cluster.kubeconfig.as_deref(), "controller", may_write);
+    let clients = clients.await.map_err(|error| error.to_string())?;
     let (probe_listener, address) = bind("--probe-listen", config.probe_listen).await?;
-    let controller = Controller::new(client, settings(config), metrics.controller.clone());
+    let controller = Controller::new(clients, leadership, settings(config), metrics.controller.clone());
     let for_check = Arc::clone(&controller);
     // A replica that waits for the Lease is ready too: it is what a rolling restart waits for.
     let synced = Check::new("watches", move || {

@@ -1,10 +1,14 @@
 //! The client of the API server, from a kubeconfig or from inside a Pod.
 
+mod bound;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+
+pub use bound::MayWrite;
 
 /// Time for a connection to the API server. A call goes on to another of its replicas after that.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -50,22 +54,44 @@ pub fn in_a_pod() -> bool {
 ///
 /// The settings are not there, or cannot be used.
 pub async fn connect(kubeconfig: Option<&Path>, component: &str) -> Result<Client, ConnectError> {
-    client(config(kubeconfig).await?, component)
+    client(signed(config(kubeconfig).await?, component))
 }
 
-/// The same for a caller that decides anew after a failure: it hears of each answer at once. Other clients ask an API server that is too
-/// busy again for minutes, also about what is not wanted any more.
+/// The clients of a process of which only one replica may write. It decides anew after a failure, so both give each answer at once:
+/// other clients ask an API server that is too busy again for minutes, also about what is not wanted any more.
+#[derive(Clone)]
+pub struct Clients {
+    /// For everything but what only the leader may write.
+    pub reads: Client,
+    /// Sends nothing while the process may not write. Its calls have no limit of their own.
+    pub writes: Client,
+}
+
+/// kube's client says nothing about itself.
+impl std::fmt::Debug for Clients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clients")
+    }
+}
+
+/// Both clients of a process that may write as long as `may_write` says so.
 ///
 /// # Errors
 ///
 /// The settings are not there, or cannot be used.
-pub async fn connect_without_retries(
+///
+/// Decision: D-35.
+pub async fn connect_for_leader(
     kubeconfig: Option<&Path>,
     component: &str,
-) -> Result<Client, ConnectError> {
+    may_write: MayWrite,
+) -> Result<Clients, ConnectError> {
     let mut config = config(kubeconfig).await?;
     config.default_retry = false;
-    client(config, component)
+    let config = signed(config, component);
+    let reads = client(config.clone())?;
+    let writes = bound::client(config, may_write).map_err(ConnectError::Client)?;
+    Ok(Clients { reads, writes })
 }
 
 async fn config(kubeconfig: Option<&Path>) -> Result<Config, ConnectError> {
@@ -96,7 +122,7 @@ pub async fn connect_as_kubectl(
             Err(error) => return Err(ConnectError::Default(error)),
         },
     };
-    client(config, component)
+    client(signed(config, component))
 }
 
 async fn from_file(path: &Path, context: Option<&str>) -> Result<Config, ConnectError> {
@@ -109,13 +135,18 @@ fn options(context: Option<&str>) -> KubeConfigOptions {
     KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() }
 }
 
-fn client(mut config: Config, component: &str) -> Result<Client, ConnectError> {
-    config.connect_timeout = Some(CONNECT_TIME);
-    config.read_timeout = Some(READ_TIME);
-    config.reset_reader_on_write = true;
+/// Has every call say who calls.
+fn signed(mut config: Config, component: &str) -> Config {
     let agent = format!("sidecarset/{} ({component})", env!("CARGO_PKG_VERSION"));
     if let Ok(agent) = agent.parse() {
         config.headers.push((axum::http::header::USER_AGENT, agent));
     }
+    config
+}
+
+fn client(mut config: Config) -> Result<Client, ConnectError> {
+    config.connect_timeout = Some(CONNECT_TIME);
+    config.read_timeout = Some(READ_TIME);
+    config.reset_reader_on_write = true;
     Client::try_from(config).map_err(ConnectError::Client)
 }

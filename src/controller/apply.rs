@@ -122,7 +122,7 @@ impl Controller {
 
     /// Rule: C-STAT-12, C-RUST-7, C-RUST-8.
     async fn write_status(&self, set: &SetFacts, status: &Value) -> Result<(), ApplyError> {
-        let sets = objects::sidecar_sets(self.client.0.clone());
+        let sets = objects::sidecar_sets(self.clients.writes.clone());
         let written = self.write(sets.patch_status(&set.name, &parameters(), &Patch::Merge(status))).await;
         self.metrics.written(WriteKind::Status, written.is_ok());
         let written = written.map_err(call("status"))?;
@@ -142,7 +142,7 @@ impl Controller {
     async fn write_revision(&self, write: &RevisionWrite) -> Result<(), ApplyError> {
         let namespace = &self.settings.revision_namespace;
         let resource = objects::revision_resource();
-        let api = Api::<RawObject>::namespaced_with(self.client.0.clone(), namespace, &resource);
+        let api = Api::<RawObject>::namespaced_with(self.clients.writes.clone(), namespace, &resource);
         let written = match write {
             RevisionWrite::Create { name, body } => match self.write(self.create_revision(body)).await {
                 Ok(created) => created,
@@ -195,7 +195,7 @@ impl Controller {
         let request = kube::core::Request::new(url)
             .create(&parameters, body.as_bytes().to_vec())
             .map_err(kube::Error::BuildRequest)?;
-        self.client.0.request(request).await
+        self.clients.writes.request(request).await
     }
 
     pub(super) fn tell(&self, set: &SetFacts, event: &Event) {

@@ -11,7 +11,7 @@ use tokio::time::{timeout, timeout_at};
 use super::Controller;
 
 /// Longest time for one call. Webhooks that the API server asks about a write may take 30 s.
-const CALL_TIME: Duration = Duration::from_secs(35);
+pub(super) const CALL_TIME: Duration = Duration::from_secs(35);
 /// Longest pause that an API server may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -60,7 +60,7 @@ impl Controller {
     }
 }
 
-fn no_answer() -> kube::Error {
+pub(super) fn no_answer() -> kube::Error {
     kube::Error::Service(format!("no answer within {} s", CALL_TIME.as_secs()).into())
 }
 

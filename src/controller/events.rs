@@ -11,7 +11,9 @@ use kube::Client;
 use kube::runtime::events::{Event as Published, EventType, Recorder, Reporter};
 use sidecarset_core::control::{About, Event};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
+use super::calls::{CALL_TIME, no_answer};
 use super::leader::Leadership;
 use crate::cluster::events::note;
 use crate::cluster::objects;
@@ -56,7 +58,8 @@ impl EventSink {
                     continue;
                 }
                 let recorder = if event.reason == OF_TERMINATOR { &terminator } else { &controller };
-                let written = recorder.publish(&event, &about).await;
+                let written = timeout(CALL_TIME, recorder.publish(&event, &about)).await;
+                let written = written.unwrap_or_else(|_elapsed| Err(no_answer()));
                 for_task.written(WriteKind::Event, written.is_ok());
                 if let Err(error) = written {
                     tracing::warn!(%error, reason = event.reason, "an Event cannot be written");

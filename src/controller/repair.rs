@@ -184,7 +184,7 @@ impl Controller {
 
     /// Whether it is registered and somebody answers for it, and which Pods it is asked about.
     async fn look_at_webhook(&self) -> Result<Seen, kube::Error> {
-        let client = &self.client.0;
+        let client = &self.clients.reads;
         let configurations = Api::<MutatingWebhookConfiguration>::all(client.clone());
         let Some(configuration) = configurations.get_opt(&self.settings.webhook_configuration).await? else {
             return Ok(Seen { answers: false, registered_unix: 0, reach: Reach::default() });

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::core::GroupVersionKind;
-use kube::{Api, ResourceExt as _};
+use kube::{Api, Client, ResourceExt as _};
 use sidecarset_core::control::expectations::PodKey;
 use sidecarset_core::control::pod::PodFacts;
 use sidecarset_core::control::terminator::{self, Action, Node, Request, RequestKind, Requests};
@@ -163,7 +163,7 @@ impl Controller {
             Some((node, seen)) if seen.elapsed() < NODE_KNOWN_FOR => return Ok(node),
             _ => 0,
         };
-        let found = Api::<NodeObject>::all(self.client.0.clone()).get_metadata_opt(name).await?;
+        let found = Api::<NodeObject>::all(self.clients.reads.clone()).get_metadata_opt(name).await?;
         let node = match found {
             None => Node::Missing(missing.saturating_add(1)),
             Some(found) if found.labels().get("type").is_some_and(|kind| kind == "virtual-kubelet") => {
@@ -206,7 +206,7 @@ impl Controller {
     ) -> Result<Option<Request>, kube::Error> {
         let name = terminator::request_name(pod, kind, number);
         let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
-        let listed = self.requests_api(&pod.namespace).list(&by_name).await?;
+        let listed = requests_api(&self.clients.reads, &pod.namespace).list(&by_name).await?;
         let found = listed.items.iter().find(|request| request.name_any() == name);
         Ok(found.map(|request| {
             let containers = request.data["spec"]["containers"].as_array().map(Vec::as_slice);
@@ -225,7 +225,7 @@ impl Controller {
         let request: DynamicObject = serde_json::from_value(request).map_err(kube::Error::SerdeError)?;
         let parameters =
             PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let created = self.requests_api(&pod.namespace).create(&parameters, &request).await;
+        let created = requests_api(&self.clients.writes, &pod.namespace).create(&parameters, &request).await;
         self.metrics.written(WriteKind::Ending, created.is_ok());
         match created {
             Ok(_) => Ok(true),
@@ -233,12 +233,12 @@ impl Controller {
             Err(error) => Err(error),
         }
     }
+}
 
-    fn requests_api(&self, namespace: &str) -> Api<DynamicObject> {
-        let kind = GroupVersionKind::gvk("apps.kruise.io", "v1beta1", "ContainerRecreateRequest");
-        let resource = ApiResource::from_gvk_with_plural(&kind, "containerrecreaterequests");
-        Api::namespaced_with(self.client.0.clone(), namespace, &resource)
-    }
+fn requests_api(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("apps.kruise.io", "v1beta1", "ContainerRecreateRequest");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "containerrecreaterequests");
+    Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
 #[cfg(test)]

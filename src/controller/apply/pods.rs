@@ -152,7 +152,7 @@ impl Controller {
         subresource: Option<&str>,
         patch: &Value,
     ) -> Result<WatchedPod, kube::Error> {
-        let pods = Api::<WatchedPod>::namespaced(self.client.0.clone(), &key.namespace);
+        let pods = Api::<WatchedPod>::namespaced(self.clients.writes.clone(), &key.namespace);
         let patch = Patch::Strategic(patch);
         match subresource {
             None => self.write(pods.patch(&key.name, &parameters(), &patch)).await,
@@ -251,7 +251,7 @@ impl Controller {
 
     /// Reads a Pod from the API server instead of waiting for the watch. Decision: D-30.
     pub(in crate::controller) async fn read_live(&self, key: &PodKey) -> Result<(), ApplyError> {
-        let pods = Api::<WatchedPod>::namespaced(self.client.0.clone(), &key.namespace);
+        let pods = Api::<WatchedPod>::namespaced(self.clients.reads.clone(), &key.namespace);
         match self.read(pods.get_opt(&key.name)).await {
             Ok(Some(pod)) => self.with_world(|world| world.apply_pod(pod.object())),
             Ok(None) => self.with_world(|world| world.remove_pod(&key.namespace, &key.name, &key.uid)),
@@ -272,7 +272,7 @@ impl Controller {
         let delete_options =
             Some(DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() });
         let parameters = EvictParams { delete_options, ..EvictParams::default() };
-        let pods = Api::<Pod>::namespaced(self.client.0.clone(), &key.namespace);
+        let pods = Api::<Pod>::namespaced(self.clients.writes.clone(), &key.namespace);
         let result = self.write(pods.evict(&key.name, &parameters)).await;
         self.metrics.written(WriteKind::Eviction, result.is_ok());
         let (is_warning, reason, message) = match result {

@@ -3,11 +3,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Method, Request as HttpRequest, StatusCode};
 use axum::response::{IntoResponse, Response};
-use kube::Client;
 use serde_json::{Value, json};
 use sidecarset_core::control::PodObject;
 
 use super::*;
+use crate::cluster::client::Clients;
 use crate::controller::Settings;
 use crate::controller::leader::Terms;
 use crate::metrics::Metrics;
@@ -96,7 +96,9 @@ fn mk(server: Server, leads: bool) -> (Arc<Controller>, Arc<Server>) {
         terminator: true,
     };
     let metrics = Metrics::for_controller("test").controller;
-    let controller = Controller::new(Client::new(router, "default"), settings, metrics);
+    let client = Client::new(router, "default");
+    let clients = Clients { reads: client.clone(), writes: client };
+    let controller = Controller::new(clients, Arc::default(), settings, metrics);
     if leads {
         controller.leadership.extend(Instant::now() + MINUTE);
     }

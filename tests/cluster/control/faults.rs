@@ -135,16 +135,17 @@ impl<'p> Replica<'p> {
         Self { user, program }
     }
 
-    /// What the API server has written for it since then, from the audit log. A call that was begun before the stop may be sent on
-    /// waking; it is given up at once, and the API server says 504. Events do not count: they tell what it did while it led.
+    /// What it has asked the API server to write since then, done or not, from the audit log. Of the Lease only what was done counts: a
+    /// candidate may try, with the version it has seen.
     fn writes_since(&self, plane: &ControlPlane, time: jiff::Timestamp) -> Vec<String> {
         let log = std::fs::read_to_string(plane.audit_log()).unwrap();
         let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let is_later = |entry: &Value| {
             let received: jiff::Timestamp = text(entry, &["requestReceivedTimestamp"]).parse().unwrap();
+            let is_write = !["get", "list", "watch"].contains(&text(entry, &["verb"]));
             let is_done = entry["responseStatus"]["code"].as_u64().is_some_and(|code| code < 300);
-            let is_event = text(entry, &["objectRef", "resource"]) == "events";
-            text(entry, &["user", "username"]) == self.user && received > time && is_done && !is_event
+            let counts = is_done || text(entry, &["objectRef", "resource"]) != "leases";
+            text(entry, &["user", "username"]) == self.user && received > time && is_write && counts
         };
         entries
             .filter(is_later)

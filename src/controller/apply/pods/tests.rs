@@ -11,6 +11,7 @@ use sidecarset_core::api::keys;
 use tokio::sync::watch;
 
 use super::*;
+use crate::cluster::client::Clients;
 use crate::controller::Settings;
 use crate::controller::leader::{Leadership, NotLeading, Terms};
 use crate::metrics::Metrics;
@@ -150,7 +151,9 @@ impl Stage {
             terminator: false,
         };
         let metrics = Metrics::for_controller("test").controller;
-        let controller = Controller::new(Client::new(router, "default"), settings, metrics);
+        let client = Client::new(router, "default");
+        let clients = Clients { reads: client.clone(), writes: client };
+        let controller = Controller::new(clients, Arc::default(), settings, metrics);
         controller.leadership.extend(Instant::now() + LIMIT);
         let _ = server.leadership.set(Arc::clone(&controller.leadership));
         let document = set_document();
