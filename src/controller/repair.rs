@@ -166,6 +166,10 @@ impl Controller {
             if std::mem::take(&mut view.is_failing) {
                 tracing::info!("the webhook can be looked at again");
             }
+            if !view.history.was_seen || view.history.answers != seen.answers {
+                let configuration = &self.settings.webhook_configuration;
+                tracing::info!(configuration, answers = seen.answers, "the webhook was looked at");
+            }
             view.take(seen, world, Instant::now())
         });
     }

@@ -208,7 +208,10 @@ fn a_rollout_is_paused_resumed_undone_and_followed() {
             pod => Err(pod.to_owned()),
         }
     })
-    .unwrap_or_else(|error| panic!("{error}\n{}", plane.supervisor.log_tail("controller")));
+    .unwrap_or_else(|error| {
+        let told = [shop.ok(&["get", "events"]), shop.ok(&["get", "pods", "-o", "yaml"])].join("\n");
+        panic!("{error}\n{told}\n{}", plane.supervisor.log_tail("controller"))
+    });
     end_sidecars(&cluster);
 
     for reason in ["EvictedForInjection", "SidecarTerminator"] {

@@ -288,6 +288,13 @@ impl Controller {
                 if !self.lock().back_off(&set.name, &key.uid, back_off, Instant::now()) {
                     return Ok(());
                 }
+                tracing::warn!(
+                    sidecarset.name = set.name,
+                    pod.namespace = key.namespace,
+                    pod.name = key.name,
+                    error,
+                    "a Pod that lacks the sidecars cannot be evicted; it is tried again later"
+                );
                 (true, "EvictionRefused", error)
             }
         };
