@@ -36,11 +36,12 @@ use tokio::sync::Notify;
 use super::publish::Published;
 use crate::metrics::{Metrics, WatchedKind};
 use crate::pauses::Pauses;
-use compiler::Compiler;
+use compiler::{Compiled, Compiler};
 use debounce::Debounce;
 use health::Health;
 use object::RawObject;
-use world::{Happening, World};
+use store::guarded;
+use world::{Changes, Happening, World};
 
 /// How long one watch call lasts. A connection that broke without a sign is noticed by its end, so this bounds how long a change can
 /// stay unseen then; the API server's own choice would be five to ten minutes.
@@ -49,6 +50,11 @@ const WATCH_SECONDS: u32 = 120;
 const PAGE: u32 = 250;
 /// Events that are taken at a time: few enough that a probe never waits long behind them.
 const BATCH: usize = 128;
+
+/// What a compile that failed counts as: it is tried again after three times that (see [`debounce::REST`]).
+const FAILED_COST: Duration = Duration::from_secs(1);
+/// The kind that is compiled.
+const KIND_OF_SETS: WatchedKind = WatchedKind::SidecarSet;
 
 /// Which objects are read.
 #[derive(Debug, Clone)]
@@ -181,8 +187,8 @@ impl Shared {
             }
             standing
         };
-        self.metrics.watch.undecodable_objects(kind, standing.refused.len());
         self.health.stored(kind, standing.objects, standing.refused, listed.then_some(now));
+        self.metrics.watch.undecodable_objects(kind, self.health.left_out(kind));
         if listed {
             self.published.set_awaited(self.health.awaited());
         }
@@ -191,19 +197,29 @@ impl Shared {
         }
     }
 
-    /// Compiles what changed and publishes it.
-    fn publish(&self, compiler: &mut Compiler) {
-        let changes = {
+    /// Compiles what changed and publishes it. False if that failed: then the next call compiles everything anew.
+    fn publish(
+        &self,
+        compiler: &mut Compiler,
+        compile: impl FnOnce(&mut Compiler, Changes) -> Compiled,
+    ) -> bool {
+        let (changes, since) = {
             let mut world = self.world();
             let changes = world.take_changes();
-            if changes.is_some() {
-                self.health.taken();
-            }
-            changes
+            let since = changes.as_ref().and_then(|_| self.health.taken());
+            (changes, since)
         };
-        let Some(changes) = changes else { return };
+        let Some(changes) = changes else { return true };
         let (sets_changed, started) = (changes.sets.is_some(), Instant::now());
-        let (snapshot, cluster) = compiler.compile(changes);
+        let Ok(Compiled { snapshot, cluster, left_out }) = guarded(|| compile(compiler, changes)) else {
+            // What it was in the middle of says nothing any more.
+            *compiler = Compiler::default();
+            self.world().give_all_again();
+            self.health.changed(since.unwrap_or(started));
+            return false;
+        };
+        self.health.compiled(left_out);
+        self.metrics.watch.undecodable_objects(KIND_OF_SETS, self.health.left_out(KIND_OF_SETS));
         let sets = snapshot.set_count();
         let before = self.published.publish(snapshot, cluster);
         self.metrics.sidecarsets.set(i64::try_from(sets).unwrap_or(i64::MAX));
@@ -214,6 +230,7 @@ impl Shared {
         if let Some(before) = before {
             retire(before);
         }
+        true
     }
 }
 
@@ -239,12 +256,19 @@ async fn publish_changes(shared: Arc<Shared>) {
                 let started = Instant::now();
                 let (for_thread, compiler) = (Arc::clone(&shared), Arc::clone(&compiler));
                 let publish = move || {
-                    for_thread.publish(&mut compiler.lock().unwrap_or_else(PoisonError::into_inner));
+                    let mut compiler = compiler.lock().unwrap_or_else(PoisonError::into_inner);
+                    for_thread.publish(&mut compiler, Compiler::compile)
                 };
-                if tokio::task::spawn_blocking(publish).await.is_err() {
-                    tracing::error!("compiling a change of the cluster failed; the Snapshot before stays");
+                let is_published = matches!(tokio::task::spawn_blocking(publish).await, Ok(true));
+                let mut cost = started.elapsed();
+                if !is_published {
+                    tracing::error!(
+                        "compiling a change of the cluster failed; the Snapshot before stays, and it is tried again"
+                    );
+                    debounce.changed(Instant::now());
+                    cost = cost.max(FAILED_COST);
                 }
-                debounce.compiled(Instant::now(), started.elapsed());
+                debounce.compiled(Instant::now(), cost);
             }
         }
     }
@@ -256,3 +280,6 @@ async fn at(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

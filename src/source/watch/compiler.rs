@@ -22,6 +22,19 @@ pub struct Compiler {
     namespaces: Arc<Namespaces>,
     revisions: Arc<[Arc<StoredRevision>]>,
     allow_list: Option<Arc<Value>>,
+    /// Pinned sets that could not be compiled, with the reason.
+    left_out: Vec<(Box<str>, String)>,
+}
+
+/// What a compile gives.
+#[derive(Debug)]
+pub struct Compiled {
+    /// For admissions.
+    pub snapshot: Snapshot,
+    /// For validation.
+    pub cluster: StoredCluster,
+    /// Sets that admissions do without, by name, with the reason.
+    pub left_out: Vec<(String, String)>,
 }
 
 /// A set that was compiled with revisions, and with which.
@@ -42,13 +55,14 @@ impl Default for Compiler {
             namespaces: Arc::new(Namespaces::new([], UnlistedNamespaces::Unknown)),
             revisions: Arc::default(),
             allow_list: None,
+            left_out: Vec::new(),
         }
     }
 }
 
 impl Compiler {
     /// Takes changes, and gives the Snapshot and what belongs to it.
-    pub fn compile(&mut self, changes: Changes) -> (Snapshot, StoredCluster) {
+    pub fn compile(&mut self, changes: Changes) -> Compiled {
         let Changes { sets, namespaces, revisions, allow_list } = changes;
         let (sets_changed, revisions_changed) = (sets.is_some(), revisions.is_some());
         if let Some(sets) = sets {
@@ -76,7 +90,9 @@ impl Compiler {
             revisions: Arc::clone(&self.revisions),
             allow_list: self.allow_list.clone(),
         };
-        (snapshot, cluster)
+        let left_out =
+            self.left_out.iter().map(|(name, reason)| (name.to_string(), reason.clone())).collect();
+        Compiled { snapshot, cluster, left_out }
     }
 
     fn form(&self, set: &KeptSet) -> Option<Arc<CompiledSet>> {
@@ -89,6 +105,7 @@ impl Compiler {
     /// Compiles the sets that ask for a revision and that changed, or whose revisions did. Gives whether there were any.
     fn compile_pinned(&mut self) -> bool {
         let is_pinned = |set: &&Arc<KeptSet>| matches!(set.form, Form::Pinned(_));
+        self.left_out.clear();
         if !self.kept.iter().any(|set| is_pinned(&set)) {
             self.pinned = FxHashMap::default();
             return false;
@@ -109,7 +126,8 @@ impl Compiler {
             match known.map_or_else(|| guarded(compile), Ok) {
                 Ok(pinned) => _ = self.pinned.insert(set.name().into(), pinned),
                 Err(reason) => {
-                    tracing::error!(sidecarset.name = set.name(), reason, "a SidecarSet is left out")
+                    tracing::error!(sidecarset.name = set.name(), reason, "a SidecarSet is left out");
+                    self.left_out.push((set.name().into(), reason));
                 }
             }
         }

@@ -19,6 +19,14 @@ struct WatchHealth {
     problem: Option<String>,
     objects: usize,
     refused: Vec<(String, String)>,
+    /// Left out although they can be decoded.
+    uncompiled: Vec<(String, String)>,
+}
+
+impl WatchHealth {
+    fn left_out(&self) -> usize {
+        self.refused.len() + self.uncompiled.len()
+    }
 }
 
 /// All watches, and whether what they said is in use.
@@ -95,6 +103,19 @@ impl Health {
         self.unpublished().get_or_insert(now);
     }
 
+    /// SidecarSets were compiled; those of `left_out` could not be.
+    pub fn compiled(&self, left_out: Vec<(String, String)>) {
+        self.change(WatchedKind::SidecarSet, |watch| watch.uncompiled = left_out);
+    }
+
+    /// How many objects of a kind are not in use.
+    #[must_use]
+    pub fn left_out(&self, kind: WatchedKind) -> usize {
+        let mut count = 0;
+        self.change(kind, |watch| count = watch.left_out());
+        count
+    }
+
     /// All changes up to here are in use or on the way; gives when the first of them came.
     pub fn taken(&self) -> Option<Instant> {
         self.unpublished().take()
@@ -154,11 +175,11 @@ impl Health {
             if let Some(problem) = &watch.problem {
                 let _ = writeln!(text, "{kind}: {problem}");
             }
-            for (name, reason) in watch.refused.iter().take(NAMED) {
+            for (name, reason) in watch.refused.iter().chain(&watch.uncompiled).take(NAMED) {
                 let _ = writeln!(text, "{kind} {name:?} is left out: {reason}");
             }
-            if watch.refused.len() > NAMED {
-                let _ = writeln!(text, "{kind}: {} more are left out", watch.refused.len() - NAMED);
+            if watch.left_out() > NAMED {
+                let _ = writeln!(text, "{kind}: {} more are left out", watch.left_out() - NAMED);
             }
         }
         if let Some(age) = self.age(now) {
@@ -210,6 +231,12 @@ mod tests {
         assert!(
             health.describe(now).contains("SidecarSet: no CRD\nSidecarSet \"odd\" is left out: spec: no\n")
         );
+        health.compiled(vec![("pinned".to_owned(), "a defect".to_owned())]);
+        assert_eq!(health.left_out(WatchedKind::SidecarSet), 2);
+        let text = health.describe(now);
+        assert!(text.contains("SidecarSet \"pinned\" is left out: a defect\n"), "{text}");
+        health.compiled(Vec::new());
+        assert_eq!(health.left_out(WatchedKind::SidecarSet), 1);
         health.answered(WatchedKind::SidecarSet);
         let text = health.describe(now + 7 * S);
         assert!(!text.contains("no CRD"), "{text}");

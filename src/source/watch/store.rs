@@ -85,6 +85,11 @@ impl<T: Clone + PartialEq> Store<T> {
         std::mem::take(&mut self.has_changed)
     }
 
+    /// Has the next call of [`take_changed`](Self::take_changed) say so.
+    pub fn set_changed(&mut self) {
+        self.has_changed = true;
+    }
+
     /// Whether anything in use has changed since it was last taken notice of.
     #[must_use]
     pub fn has_changed(&self) -> bool {

@@ -204,6 +204,15 @@ impl World {
         }
     }
 
+    /// Has the next call of [`take_changes`](Self::take_changes) give everything: what it gave before came to nothing.
+    pub fn give_all_again(&mut self) {
+        let Self { sets, namespaces, revisions, allow_list } = self;
+        sets.set_changed();
+        namespaces.set_changed();
+        revisions.set_changed();
+        allow_list.set_changed();
+    }
+
     /// What changed since the last call. `None` if nothing did, and as long as a first list is not complete.
     pub fn take_changes(&mut self) -> Option<Changes> {
         let Self { sets, namespaces, revisions, allow_list } = self;
