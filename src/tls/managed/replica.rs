@@ -167,6 +167,10 @@ impl Replica {
                 let waited = spread.map(|since| since.min(at.saturating_sub(self.leaf_since)));
                 match waited.map(|waited| self.timing.retire().saturating_sub(waited)) {
                     Some(Duration::ZERO) => write(Step::DropCa, "no leaf of it is served any more"),
+                    // A bundle that cannot be written may keep us here for ever, and its CA is trusted everywhere.
+                    _ if now >= self.due(leaf.validity) => {
+                        write(Step::RenewLeaf, "two thirds of the leaf's life are over")
+                    }
                     Some(rest) => Next::Wait(rest),
                     None => WAIT,
                 }

@@ -125,6 +125,24 @@ fn certificates_are_renewed_after_two_thirds_of_their_life() {
     assert_eq!(step(&later, now, secs(0)), Step::StartRotation);
 }
 
+/// A bundle that cannot be written holds a rotation up, and nothing else.
+#[test]
+fn a_rotation_that_is_stuck_does_not_keep_the_leaf_from_being_renewed() {
+    let (mut replica, contents) = mk_settled();
+    let publishing = replica.perform(Step::StartRotation, NOW).unwrap();
+    replica.secret_seen(Some(stored(&publishing)), secs(1));
+    replica.object_seen(0, published(&publishing), secs(1));
+    let retiring = replica.perform(Step::SwapLeaf, NOW).unwrap();
+    replica.secret_seen(Some(stored(&retiring)), secs(100));
+    assert!(replica.take(NOW, secs(100)).is_some());
+    replica.object_seen(0, published(&contents), secs(101));
+    assert_eq!(replica.next(NOW + 59 * DAY, secs(200)), Next::Wait(Duration::MAX), "its bundle is wrong");
+    assert_eq!(step(&replica, NOW + 61 * DAY, secs(200)), Step::RenewLeaf);
+    let renewed = replica.perform(Step::RenewLeaf, NOW + 61 * DAY).unwrap();
+    assert_eq!((renewed.stage(), &renewed.previous), (Stage::Retiring, &retiring.previous));
+    assert!(renewed.leaf != retiring.leaf && renewed.authority == retiring.authority);
+}
+
 #[test]
 fn replicas_do_not_renew_at_the_same_time() {
     let jitter = |name| Timing::new(SETTLE, name).jitter;
