@@ -103,7 +103,7 @@ impl Table {
         self.entries.retain(|_, entry| {
             let is_over = now.saturating_duration_since(entry.last) >= OVER_AFTER;
             if is_over {
-                untold += entry.count - entry.told;
+                untold += entry.count.saturating_sub(entry.told);
             }
             !is_over
         });
@@ -133,8 +133,10 @@ impl Table {
         let Some(entry) = self.entries.get_mut(&write.key) else { return 0 };
         match outcome {
             Outcome::Written(event) => {
-                let newly = write.count - entry.told;
-                entry.told = write.count;
+                // An entry that was forgotten meanwhile and came again counts from one.
+                let told = write.count.min(entry.count);
+                let newly = told.saturating_sub(entry.told);
+                entry.told = told;
                 entry.event = Some(event);
                 newly
             }
@@ -295,6 +297,21 @@ mod tests {
         let later = start + OVER_AFTER * 2;
         table.add(mk_fault("told", "r", ""), later);
         assert_eq!(table.take(later).map(|write| (write.count, write.event)), Some((1, None)));
+    }
+
+    #[test]
+    fn a_write_that_outlives_its_fault_tells_no_more_than_there_is() {
+        let start = Instant::now();
+        let mut table = Table::new(start);
+        for _ in 0..3 {
+            table.add(mk_fault("a", "r", ""), start);
+        }
+        let write = table.take(start).expect("due");
+        let later = start + OVER_AFTER;
+        assert_eq!(table.forget(later), 3);
+        table.add(mk_fault("a", "r", ""), later);
+        assert_eq!(table.done(&write, Outcome::Written("e".to_owned())), 1);
+        assert_eq!(table.forget(later + OVER_AFTER), 0);
     }
 
     #[test]
