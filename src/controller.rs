@@ -207,6 +207,7 @@ impl Controller {
             let result = match outcome {
                 Outcome::Done => LookResult::Done,
                 Outcome::Again(_) => LookResult::Again,
+                Outcome::Conflict => LookResult::Conflict,
                 Outcome::Failed => LookResult::Failed,
             };
             self.metrics.looked(result, started.elapsed());

@@ -118,9 +118,6 @@ impl Pods {
     /// Takes a Pod as the API server has it, unless a newer one is known: our own writes come back faster than the watch.
     pub fn apply(&mut self, object: &PodObject) -> Change {
         let new = Arc::new(PodFacts::new(object, &self.keep, &mut self.interner));
-        if let Some(listing) = &mut self.listing {
-            listing.insert(Entry(Arc::clone(&new)));
-        }
         let old = self.get(new.key());
         if old.as_ref().is_some_and(|old| is_newer(old, &new)) {
             return Change::default();
@@ -145,6 +142,15 @@ impl Pods {
     /// A list begins. What it does not have goes when it is complete, not before.
     pub fn begin_list(&mut self) {
         self.listing = Some(FxHashSet::default());
+    }
+
+    /// The list has the Pod of that namespace and name, or a change of it came. That one of our own writes succeeded says less: the Pod
+    /// may have gone after it and before the list was made.
+    pub fn note_listed(&mut self, key: (&str, &str)) {
+        let pod = self.get(key);
+        if let Some((listing, pod)) = self.listing.as_mut().zip(pod) {
+            listing.insert(Entry(pod));
+        }
     }
 
     /// The list is complete: gives the Pods that it did not have, which are gone.
@@ -272,9 +278,11 @@ mod tests {
         pods.apply(&pod("b", "2", 2, "x", ""));
         pods.begin_list();
         pods.apply(&pod("b", "2", 2, "x", ""));
+        pods.note_listed(("shop", "b"));
+        pods.apply(&pod("a", "1", 3, "x", "log"));
         assert_eq!(pods.len(), 2);
         let gone = pods.end_list();
-        assert_eq!(gone.len(), 1);
+        assert_eq!(gone.len(), 1, "a write of ours is no news of the list");
         assert_eq!(pods.len(), 1);
         assert!(pods.get(("shop", "b")).is_some());
     }

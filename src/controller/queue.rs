@@ -20,6 +20,8 @@ pub enum Outcome {
     Done,
     /// To be looked at again after this time.
     Again(Duration),
+    /// Somebody else wrote meanwhile: to be tried again, later each time.
+    Conflict,
     /// To be tried again, later each time.
     Failed,
 }
@@ -71,7 +73,7 @@ impl Schedule {
     fn finish(&mut self, name: &Arc<str>, outcome: Outcome, now: Instant) {
         let asked = self.busy.remove(name).flatten();
         let failures = match outcome {
-            Outcome::Failed => {
+            Outcome::Conflict | Outcome::Failed => {
                 let failures = self.failures.entry(Arc::clone(name)).or_default();
                 *failures = failures.saturating_add(1);
                 *failures
@@ -84,11 +86,11 @@ impl Schedule {
         match outcome {
             Outcome::Done => {}
             Outcome::Again(after) => self.add(name, now + after),
-            Outcome::Failed => self.add(name, now + pause(failures)),
+            Outcome::Conflict | Outcome::Failed => self.add(name, now + pause(failures)),
         }
         if let Some(asked) = asked {
             // An event does not shorten the pause of a set that fails: the reason of the failure is still there.
-            let not_before = if outcome == Outcome::Failed { now + pause(failures) } else { asked };
+            let not_before = if failures > 0 { now + pause(failures) } else { asked };
             self.add(name, asked.max(not_before));
         }
     }
@@ -205,7 +207,8 @@ mod tests {
             let at = schedule.take(now + LONGEST_PAUSE);
             assert_eq!(at, Ok(a.clone()));
             schedule.add(&a, now);
-            schedule.finish(&a, Outcome::Failed, now);
+            let outcome = if expected == 10 { Outcome::Conflict } else { Outcome::Failed };
+            schedule.finish(&a, outcome, now);
             assert_eq!(schedule.take(now), Err(Some(now + Duration::from_millis(expected))));
         }
         assert_eq!(schedule.take(now + LONGEST_PAUSE), Ok(a.clone()));

@@ -38,7 +38,7 @@ impl Controller {
                 Err(ApplyError::NameTaken(taken)) => others.push(*taken),
                 Err(ApplyError::Outdated) => return Outcome::Again(Duration::ZERO),
                 // The watch shows the change, mostly at once.
-                Err(ApplyError::Changed) => return Outcome::Failed,
+                Err(ApplyError::Changed) => return Outcome::Conflict,
                 Err(ApplyError::NotLeading(error)) => {
                     tracing::warn!(sidecarset.name = &**name, %error, "nothing more is written");
                     return Outcome::Failed;

@@ -210,6 +210,7 @@ fn pod(world: &mut World, happening: Happening<WatchedPod>, controller: &Control
         Happening::There(pod) => {
             let due = world.apply_pod(&pod.object);
             let (namespace, name, ..) = pod.object.identity();
+            world.pods.note_listed((namespace, name));
             if let Some(pod) = world.pods.get((namespace, name)) {
                 controller.note_ending(&pod);
             }

@@ -36,6 +36,8 @@ label! {
         Done => "done",
         /// It is to be looked at again after a time.
         Again => "again",
+        /// Somebody else wrote meanwhile; it is tried again.
+        Conflict => "conflict",
         /// It failed and is tried again.
         Failed => "failed",
     }
