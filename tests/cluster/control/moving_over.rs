@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::api::{SYSTEM, path};
 use super::observation::text;
 use super::program::Program;
-use super::run::{create, scenarios, settle};
+use super::run::{create, operate_all, scenarios, settle};
 use super::scene::Scene;
 use super::stage::{self, Stage};
 use super::verdict::{Verdict, recorded_states};
@@ -39,6 +39,8 @@ const UNDER_WAY: [(&str, usize, Option<[&str; 5]>); 4] = [
     ("roll-partition-5-2", 2, None),
     ("scatter-even", 3, Some(["p00", "p04", "p01", "p02", "p05"])),
 ];
+/// A hot upgrade that is taken over after this step: all Pods have both images, and the new one is not ready, which the reset waits for.
+const HOT_UNDER_WAY: (&str, usize) = ("hot-stages", 3);
 const QUIET: Duration = Duration::from_millis(6500);
 const LIMIT: Duration = Duration::from_secs(90);
 /// The normal form has `rv1` in the place of a number.
@@ -274,7 +276,19 @@ impl<'s> Begun<'s> {
     }
 }
 
-/// Rule: C-UPD-5, C-UPD-8, C-UPD-15, C-SORT-9. Decision: D-1.
+/// The steps that are left, each as recorded.
+async fn finish(left: &Left<'_>, world: &Arc<World>) {
+    let (verdict, steps) = (Verdict::new(left.scenario), left.scenario["steps"].as_array().unwrap());
+    for (index, step) in steps.iter().enumerate().skip(left.step + 1) {
+        operate_all(world, &left.scene, step).await.unwrap();
+        settle(&left.scene, QUIET, LIMIT).await.unwrap();
+        let orders = left.scene.seen().log.end();
+        let problems = verdict.of_step(index, &left.scene.observe(&world.objects()), &orders);
+        assert_eq!(problems, Vec::<String>::new(), "step {index}");
+    }
+}
+
+/// Rule: C-UPD-5, C-UPD-8, C-UPD-15, C-SORT-9, C-HOTC-7, C-HOTC-8. Decision: D-1.
 #[test]
 #[ignore = "needs a control plane: make test"]
 fn what_upstream_began_goes_on() {
@@ -288,7 +302,10 @@ fn what_upstream_began_goes_on() {
         Begun::new(scenario, step, others)
     });
     let begun: Vec<Begun<'_>> = begun.collect();
+    let hot = self::scenarios(|name| name == HOT_UNDER_WAY.0);
+    let hot = Left::new(&hot[0], HOT_UNDER_WAY.1);
     stage.runtime.block_on(async {
+        hot.create(world).await;
         for begun in &begun {
             begun.left.create(world).await;
         }
@@ -297,6 +314,7 @@ fn what_upstream_began_goes_on() {
             before.push(begun.left.settled(world).await);
             begun.left.scene.seen().log.begin();
         }
+        let hot_before = hot.settled(world).await;
         let controller = Program::start(&plane, "controller", &plane.kubectl.kubeconfig, &[]);
         controller.await_lead(LIMIT).await;
         begun.iter().for_each(|begun| begun.left.scene.touch());
@@ -304,5 +322,9 @@ fn what_upstream_began_goes_on() {
             settle(&begun.left.scene, QUIET, LIMIT).await.unwrap();
             begun.check(world, before).await;
         }
+        assert_eq!(hot.versions(world).await, hot_before, "no reset before the new container is ready");
+        // What moves from here on is told by the next look.
+        hot.scene.observe(&world.objects());
+        finish(&hot, world).await;
     });
 }
