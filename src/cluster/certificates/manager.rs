@@ -1,26 +1,27 @@
 //! The task that looks, decides and writes.
 
+mod publish;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::discovery::ApiResource;
+use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 
 use super::pace::Pace;
-use super::registration::{OurService, Registration};
+use super::registration::Registration;
 use super::status::{Report, Status, time};
 use super::watch::{self, Found};
-use super::{BUNDLE_MANAGER, DEFINITION, MANAGER, Settings, secret};
+use super::{MANAGER, Settings, secret};
 use crate::clock::unix_now;
 use crate::metrics::Metrics;
-use crate::tls::managed::authority::CaCertificate;
 use crate::tls::managed::contents::Contents;
 use crate::tls::managed::replica::{Next, Replica, Step};
 use crate::tls::managed::spread::Seen;
 use crate::tls::resolver::CurrentCertificate;
+use publish::{Object, objects};
 
 /// Longest time for one call of the API server.
 const CALL: Duration = Duration::from_secs(10);
@@ -34,19 +35,6 @@ const SOON: Duration = Duration::from_secs(1);
 enum Event {
     Secret(Found<Secret>),
     Object(usize, Found<Registration>),
-}
-
-/// An object that holds bundles.
-struct Object {
-    kind: ApiResource,
-    name: String,
-    api: Api<Registration>,
-    latest: Option<Registration>,
-    /// The bundle that it was last seen with, if that was the right one then.
-    had: Option<Vec<CaCertificate>>,
-    pace: Pace,
-    /// Why it cannot be read or written.
-    error: Option<String>,
 }
 
 /// See the module.
@@ -303,76 +291,6 @@ impl Manager {
         }
     }
 
-    /// Writes the bundles that are not as they should be. Gives how long to wait before another attempt.
-    async fn publish(&mut self) -> Duration {
-        let mut wait = Duration::MAX;
-        for index in 0..self.objects.len() {
-            if !self.differs(index) {
-                continue;
-            }
-            let Some(object) = self.objects.get_mut(index) else { continue };
-            let pause = object.pace.wait(Instant::now());
-            if !pause.is_zero() {
-                wait = wait.min(pause);
-                continue;
-            }
-            object.pace.used(Instant::now());
-            if let Err(error) = self.publish_one(index).await
-                && let Some(object) = self.objects.get_mut(index)
-            {
-                fail(&mut object.error, error, &object.name);
-            }
-            if let Some(object) = self.objects.get(index).filter(|_| self.differs(index)) {
-                wait = wait.min(object.pace.wait(Instant::now()));
-            }
-        }
-        wait
-    }
-
-    fn differs(&self, index: usize) -> bool {
-        let latest = self.objects.get(index).and_then(|object| object.latest.as_ref());
-        let wanted = self.replica.bundle();
-        latest.zip(wanted).is_some_and(|(latest, wanted)| latest.differs(self.settings.ours(), &wanted))
-    }
-
-    /// Writes the bundle of one object.
-    ///
-    /// The order makes a replica harmless that was held up: it read the object first, then the Secret, and writes only if the object is
-    /// still the same. Whoever knew a newer Secret has changed the object since.
-    async fn publish_one(&mut self, index: usize) -> Result<(), String> {
-        self.read_secret().await?;
-        if !self.differs(index) {
-            return Ok(());
-        }
-        let Some(wanted) = self.replica.bundle() else { return Ok(()) };
-        let Some(object) = self.objects.get(index) else { return Ok(()) };
-        let Some(latest) = &object.latest else { return Ok(()) };
-        let repair = object.repair(latest, &wanted);
-        let params = PatchParams::apply(BUNDLE_MANAGER).force();
-        let body = latest.with_bundle(&object.kind, self.settings.ours(), &wanted);
-        let (kind, name, api) = (object.kind.kind.clone(), object.name.clone(), object.api.clone());
-        let found = match call(api.patch(&name, &params, &Patch::Apply(&body))).await {
-            Ok(stored) => {
-                match repair {
-                    Some(who) => {
-                        self.metrics.certificates.bundle_repairs.inc();
-                        tracing::warn!(kind, name, %who, "somebody has changed the caBundle; it was written again");
-                    }
-                    None => tracing::info!(kind, name, cas = wanted.len(), "caBundle written"),
-                }
-                Some(stored)
-            }
-            Err(CallError::Outdated) => match call(api.get_opt(&name)).await {
-                Ok(found) => found,
-                Err(CallError::Failed(error)) => return Err(error),
-                Err(CallError::Outdated) => None,
-            },
-            Err(CallError::Failed(error)) => return Err(error),
-        };
-        self.note_object(index, found);
-        Ok(())
-    }
-
     /// Tells the probe, and whether API servers have trusted what is served.
     fn report(&mut self) -> bool {
         let at = self.at();
@@ -407,64 +325,6 @@ impl Manager {
         self.status.set(report);
         trusted
     }
-}
-
-impl Object {
-    /// Who has changed the bundle since it was right, as far as is known; `None` if nobody has and it is to change now.
-    fn repair(&self, latest: &Registration, wanted: &[&CaCertificate]) -> Option<String> {
-        let others = latest.other_writers();
-        let was_right = self.had.as_ref().is_some_and(|had| had.iter().eq(wanted.iter().copied()));
-        (was_right || !others.is_empty()).then(|| match others.is_empty() {
-            true => "unknown".to_owned(),
-            false => others.join(", "),
-        })
-    }
-}
-
-impl Settings {
-    fn ours(&self) -> OurService<'_> {
-        OurService { namespace: &self.namespace, name: &self.service }
-    }
-}
-
-/// The objects that may make an API server call us.
-fn objects(client: &Client, configurations: &[String]) -> Vec<Object> {
-    let object = |group: &str, kind: &str, plural: &str, name: &str| {
-        let kind = ApiResource {
-            group: group.to_owned(),
-            version: "v1".to_owned(),
-            api_version: format!("{group}/v1"),
-            kind: kind.to_owned(),
-            plural: plural.to_owned(),
-        };
-        Object {
-            api: Api::all_with(client.clone(), &kind),
-            kind,
-            name: name.to_owned(),
-            latest: None,
-            had: None,
-            pace: Pace::default(),
-            error: None,
-        }
-    };
-    const ADMISSION: &str = "admissionregistration.k8s.io";
-    let mut all = Vec::new();
-    for name in configurations {
-        all.push(object(ADMISSION, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", name));
-        all.push(object(
-            ADMISSION,
-            "ValidatingWebhookConfiguration",
-            "validatingwebhookconfigurations",
-            name,
-        ));
-    }
-    all.push(object(
-        "apiextensions.k8s.io",
-        "CustomResourceDefinition",
-        "customresourcedefinitions",
-        DEFINITION,
-    ));
-    all
 }
 
 /// Keeps an error for the probe and tells it once.
