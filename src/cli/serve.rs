@@ -67,7 +67,11 @@ async fn serve_until_signal(
     let server = listen(&config, &state, current, checks, &metrics, admissions).await?;
 
     let signal = signals.next().await;
-    tracing::info!(signal, delay = ?config.shutdown_delay, "draining; a second signal ends at once");
+    tracing::info!(
+        signal,
+        delay_ms = config.shutdown_delay.as_millis() as u64,
+        "draining; a second signal ends at once"
+    );
     draining.start();
     tokio::select! {
         () = drain(server, config.shutdown_delay, state) => Ok(ExitCode::SUCCESS),
