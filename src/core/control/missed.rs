@@ -18,6 +18,9 @@ pub use reach::Reach;
 
 /// Time between two evictions: sidecars that are missing now were missing before, nobody is in a hurry.
 pub const EVICTION_EVERY: Duration = Duration::from_secs(5);
+/// Seconds for which a moment is not sharp. Each API server learns of a configuration, and each replica of a set, a moment after it was
+/// made; Kubernetes notices a replica that does not answer, and one that does again, some seconds late.
+const SLACK: i64 = 10;
 
 /// What is known about the webhook that injects. Times are the API server's, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,9 +109,19 @@ fn opts_out(pod: &PodFacts, set: &str) -> bool {
         || says(keys::SKIP).is_some_and(|list| list.split(',').any(|name| name.trim() == set))
 }
 
-/// The Pods that a replacement would help, oldest first: only where the set asks for it, only Pods that come back, never while the
-/// webhook is away, and only Pods that were made when it could not inject. An owner of whose Pods one was made when it could, and lacks
-/// the sidecars all the same, would get such a Pod again: its Pods stay, or they would be evicted for ever.
+/// Whether a Pod was made when it could be injected for sure: later than set and webhook, which are both there since `since_unix`, and
+/// while the webhook answered. Within [`SLACK`] of a change that is not sure: a replacement may help, and that the Pod lacks the
+/// sidecars does not show that it would not.
+fn could_be_injected(pod: &PodFacts, since_unix: i64, away: &[(i64, i64)]) -> bool {
+    let Some(created) = pod.created_unix else { return true };
+    let is_away =
+        |(from, to): &(i64, i64)| (from.saturating_sub(SLACK)..=to.saturating_add(SLACK)).contains(&created);
+    created > since_unix.saturating_add(SLACK) && !away.iter().any(is_away)
+}
+
+/// The Pods that a replacement would help, oldest first: only where the set asks for it and is neither paused nor being deleted, only
+/// Pods that come back, never while the webhook is away, and no Pods that could be injected when they were made. An owner of whose Pods
+/// one could, and lacks the sidecars all the same, would get such a Pod again: its Pods stay, or they would be evicted for ever.
 fn due<'p>(
     set: &SetFacts,
     missed: &[&'p PodFacts],
@@ -116,21 +129,17 @@ fn due<'p>(
     webhook: WebhookHealth<'_>,
 ) -> Vec<&'p PodFacts> {
     let WebhookHealth::Answers { registered_unix, away } = webhook else { return Vec::new() };
-    if !set.evicts_missed {
+    if !set.evicts_missed || set.update.is_paused || set.is_terminating {
         return Vec::new();
     }
-    let both_unix = registered_unix.max(set.created_unix.unwrap_or(registered_unix));
-    let could_not_be_injected = |pod: &PodFacts| {
-        pod.created_unix.is_some_and(|created| {
-            created < both_unix || away.iter().any(|(from, to)| (*from..=*to).contains(&created))
-        })
-    };
+    let since_unix = registered_unix.max(set.created_unix.unwrap_or(registered_unix));
+    let could_be_injected = |pod: &PodFacts| could_be_injected(pod, since_unix, away);
     let in_vain: BTreeSet<Owner> =
-        missed.iter().filter(|pod| !could_not_be_injected(pod)).filter_map(|pod| pod.owner).collect();
+        missed.iter().filter(|pod| could_be_injected(pod)).filter_map(|pod| pod.owner).collect();
     let mut due: Vec<&PodFacts> = missed
         .iter()
         .copied()
-        .filter(|pod| could_not_be_injected(pod) && !back_offs.contains_key(&*pod.uid))
+        .filter(|pod| !could_be_injected(pod) && !back_offs.contains_key(&*pod.uid))
         .filter(|pod| pod.owner.is_some_and(|owner| !in_vain.contains(&owner)))
         .collect();
     due.sort_by_key(|pod| (pod.created_unix, pod.key()));
