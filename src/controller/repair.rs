@@ -28,9 +28,9 @@ const MOST_ABSENCES: usize = 16;
 #[derive(Debug, Clone, Default)]
 struct History {
     answers: bool,
-    /// When it was last seen to answer.
+    /// When it was last seen to answer; before that is seen, the first look: nobody knows when an absence began that it meets.
     good_unix: i64,
-    /// Between two times at which it was seen to answer. The first may begin before this process looked.
+    /// Absences, each until it was seen to answer again.
     away: Vec<(i64, i64)>,
     was_seen: bool,
 }
@@ -38,12 +38,12 @@ struct History {
 impl History {
     /// Notes what was seen when the newest Pod was of `newest_unix`.
     fn see(&mut self, answers: bool, newest_unix: i64) {
-        if answers {
-            if self.was_seen && !self.answers {
-                self.away.push((self.good_unix, newest_unix));
-                let excess = self.away.len().saturating_sub(MOST_ABSENCES);
-                self.away.drain(..excess);
-            }
+        if answers && self.was_seen && !self.answers {
+            self.away.push((self.good_unix, newest_unix));
+            let excess = self.away.len().saturating_sub(MOST_ABSENCES);
+            self.away.drain(..excess);
+        }
+        if answers || !self.was_seen {
             self.good_unix = newest_unix;
         }
         (self.answers, self.was_seen) = (answers, true);

@@ -38,9 +38,10 @@ fn absences_are_between_pods_that_were_made_while_it_answered() {
     }
     assert_eq!(history.away, [(20, 35)]);
     let mut late = History::default();
-    late.see(false, 25);
-    late.see(true, 35);
-    assert_eq!(late.away, [(0, 35)], "nobody saw when it began");
+    for (answers, newest) in [(false, 25), (false, 30), (true, 35)] {
+        late.see(answers, newest);
+    }
+    assert_eq!(late.away, [(25, 35)], "what was before the first look is not known");
     for newest in 0..40 {
         late.see(newest % 2 == 0, newest);
     }
@@ -55,7 +56,7 @@ fn a_look_concerns_sets_when_it_shows_something_else() {
     assert!(view.take(seen(false, &all), &world, now).is_empty());
     add_pod(&mut world, "09");
     assert_eq!(names(&view.take(seen(true, &all), &world, now)), ["log"], "it can be repaired now");
-    assert_eq!(view.history.away, [(0, 9)]);
+    assert_eq!(view.history.away, [(7, 9)]);
     assert!(view.take(seen(true, &all), &world, now).is_empty());
     let team = json!({"namespaceSelector": {"matchLabels": {"team": "a"}}});
     assert_eq!(names(&view.take(seen(true, &team), &world, now)), ["log", "mesh"]);
