@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sidecarset_core::control::pod::PodFacts;
+use sidecarset_core::control::expectations::PodKey;
+use sidecarset_core::control::pod::{Owner, PodFacts};
 use sidecarset_core::control::revisions::RevisionFacts;
 use sidecarset_core::control::{Decisions, Now, Observed, decide};
 
@@ -52,6 +53,20 @@ impl Controller {
         Outcome::Failed
     }
 
+    /// Begins the eviction of the Pod if that is decided now as well: the writes before it may have taken minutes, in which the webhook,
+    /// the set, or the owner's other Pods have changed. Gives the owner.
+    pub(super) fn begin_eviction(&self, set: &str, key: &PodKey) -> Option<Owner> {
+        let look = self.lock().look(set, Instant::now())?;
+        if !self.decide(&look, &[]).evictions.contains(key) {
+            return None;
+        }
+        let world = &mut *self.lock();
+        let pod = world.pods.get((&key.namespace, &key.name)).filter(|pod| *pod.uid == *key.uid)?;
+        let owner = pod.owner.filter(|_| self.take_eviction())?;
+        world.evictions.begin(owner, &world.pods);
+        Some(owner)
+    }
+
     fn decide(&self, look: &Look, others: &[RevisionFacts]) -> Decisions {
         let pods: Vec<&PodFacts> = look.pods.iter().map(|pod| &**pod).collect();
         let mut revisions = look.revisions.clone();
@@ -66,7 +81,7 @@ impl Controller {
             known_sets: Some(&look.known_sets),
             expectations: &look.expectations,
             back_offs: &look.back_offs,
-            repair: view.repair(&look.relatives),
+            repair: view.repair(&look.relatives, &look.outcomes),
             drops_conditions: look.drops_conditions,
             now: self.now(),
         })

@@ -8,7 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::ListParams;
-use sidecarset_core::control::missed::{EVICTION_EVERY, Reach, Repair, WebhookHealth};
+use sidecarset_core::control::missed::{EVICTION_EVERY, Outcomes, Reach, Repair, WebhookHealth};
 
 use super::Controller;
 use super::world::{Due, World};
@@ -109,14 +109,18 @@ pub(super) struct RepairFacts {
 
 impl RepairFacts {
     /// What repair may do. `relatives`: sets whose sidecars a Pod may have in place of those of the set.
-    pub(super) fn repair<'a>(&'a self, relatives: &'a BTreeSet<String>) -> Repair<'a> {
+    pub(super) fn repair<'a>(
+        &'a self,
+        relatives: &'a BTreeSet<String>,
+        outcomes: &'a Outcomes,
+    ) -> Repair<'a> {
         let Self { is_healthy, registered_unix, away, reach, pause } = self;
         let webhook = if *is_healthy {
             WebhookHealth::Answers { registered_unix: *registered_unix, away }
         } else {
             WebhookHealth::Unhealthy
         };
-        Repair { webhook, reach: reach.as_deref(), pause: *pause, relatives }
+        Repair { webhook, reach: reach.as_deref(), pause: *pause, relatives, outcomes }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The cluster as the watches tell it, and what a look at one set takes of it.
 
+mod evictions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +10,7 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 use sidecarset_core::control::expectations::{Expectations, PodKey};
 use sidecarset_core::control::matching::{self, Namespaces};
+use sidecarset_core::control::missed::Outcomes;
 use sidecarset_core::control::pod::{Keep, PodFacts};
 use sidecarset_core::control::revisions::RevisionFacts;
 use sidecarset_core::control::rollout::{BackOff, BackOffs};
@@ -15,6 +18,7 @@ use sidecarset_core::control::set::SetFacts;
 use sidecarset_core::control::{PodObject, trigger};
 
 use super::pods::{Change, Pods};
+use evictions::Evictions;
 
 /// First pause after a Pod could not be written; it doubles. Decision: D-32.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -47,6 +51,8 @@ struct Pause {
 pub struct World {
     /// The Pods.
     pub pods: Pods,
+    /// Evictions that are not made good yet.
+    pub evictions: Evictions,
     sets: BTreeMap<Arc<str>, Arc<SetFacts>>,
     names: Arc<BTreeSet<String>>,
     canaries: FxHashMap<String, BTreeSet<String>>,
@@ -83,7 +89,9 @@ pub struct Look {
     pub expectations: Expectations,
     /// Pods that could not be written and wait.
     pub back_offs: BackOffs,
-    /// When the first of these may be tried again.
+    /// What came of evictions.
+    pub outcomes: Outcomes,
+    /// When the first of those that wait may be tried again.
     pub next_attempt: Option<Instant>,
     /// Whether the API server drops conditions of sets.
     pub drops_conditions: bool,
@@ -99,10 +107,12 @@ impl World {
         let relatives = self.relatives(name, &set);
         let memory = self.memories.entry(name.into()).or_default();
         let waiting = memory.back_offs.iter().filter(|(_, pause)| pause.until > now);
+        let failures = memory.back_offs.iter().map(|(uid, pause)| (uid.clone(), pause.failures)).collect();
         let back_offs = waiting.clone().map(|(uid, pause)| (uid.clone(), pause.back_off.clone())).collect();
         Some(Look {
             next_attempt: waiting.map(|(_, pause)| pause.until).min(),
             back_offs,
+            outcomes: Outcomes { open: self.evictions.open(), failures },
             expectations: memory.expectations.clone(),
             pods: self.pods.of_set(name, set.selector.as_ref()),
             namespaces: Arc::clone(&self.namespaces),
@@ -286,10 +296,17 @@ impl World {
         if self.is_worked_on && old.zip(new).is_none_or(|(old, new)| is_other(old, new)) {
             self.strangers.extend(change.old.iter().chain(&change.new).cloned());
         }
+        if let Some(new) = new {
+            self.evictions.see(new);
+        }
+        if let Some(old) = old.filter(|old| new.is_none_or(|new| new.uid != old.uid)) {
+            // Also of sets that the Pod does not name: it may have missed their injection.
+            self.memories.values_mut().for_each(|memory| memory.forget(&old.uid));
+        }
         for name in trigger::sets_of(old, new) {
             let Some((name, set)) = self.sets.get_key_value(name) else { continue };
-            if let Some(memory) = self.memories.get_mut(name) {
-                memory.see(old, new);
+            if let Some((memory, new)) = self.memories.get_mut(name).zip(new) {
+                memory.expectations.observe(new);
             }
             if let Some(delay) = trigger::after_pod(set, old, new) {
                 due.push((Arc::clone(name), delay));
@@ -385,15 +402,10 @@ impl World {
 }
 
 impl Memory {
-    /// Rule: C-CTL-18. Decision: D-30.
-    fn see(&mut self, old: Option<&PodFacts>, new: Option<&PodFacts>) {
-        if let Some(new) = new {
-            self.expectations.observe(new);
-        }
-        if let Some(old) = old.filter(|old| new.is_none_or(|new| new.uid != old.uid)) {
-            self.expectations.forget(&old.uid);
-            self.back_offs.remove(&*old.uid);
-        }
+    /// A Pod is gone. Decision: D-30.
+    fn forget(&mut self, uid: &str) {
+        self.expectations.forget(uid);
+        self.back_offs.remove(uid);
     }
 }
 

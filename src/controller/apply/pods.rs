@@ -260,14 +260,13 @@ impl Controller {
         Ok(())
     }
 
-    /// Asks for a Pod's eviction: a PodDisruptionBudget may refuse, then the Pod is left alone for a while and others get their turn.
+    /// Asks for a Pod's eviction, if that is still due. A PodDisruptionBudget may refuse, then the Pod is left alone for a while and
+    /// others get their turn.
     ///
     /// Decision: D-32.
     pub(super) async fn evict(&self, set: &SetFacts, key: &PodKey) -> Result<(), ApplyError> {
         self.leadership.check()?;
-        if !self.take_eviction() {
-            return Ok(());
-        }
+        let Some(owner) = self.begin_eviction(&set.name, key) else { return Ok(()) };
         let preconditions = Preconditions { uid: Some(key.uid.clone()), ..Preconditions::default() };
         let delete_options =
             Some(DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() });
@@ -275,32 +274,60 @@ impl Controller {
         let pods = Api::<Pod>::namespaced(self.clients.writes.clone(), &key.namespace);
         let result = self.write(pods.evict(&key.name, &parameters)).await;
         self.metrics.written(WriteKind::Eviction, result.is_ok());
-        let (is_warning, reason, message) = match result {
-            Ok(_) => (
-                false,
-                "EvictedForInjection",
-                "it lacks the sidecars and is replaced by its owner".to_owned(),
-            ),
-            Err(error) if code(&error) == Some(404) => return Ok(()),
-            Err(error) => {
-                let error = error.to_string();
-                let back_off = BackOff { may_be_written: false, error: error.clone() };
-                if !self.lock().back_off(&set.name, &key.uid, back_off, Instant::now()) {
+        let Err(error) = result else {
+            let message = "it lacks the sidecars and is replaced by its owner";
+            self.tell_eviction(set, key, (false, "EvictedForInjection"), message);
+            return Ok(());
+        };
+        self.lock().evictions.take_back(owner);
+        // What was given up with the Lease is no refusal.
+        self.leadership.check()?;
+        if asked_pause(&error).is_some() {
+            return Err(ApplyError::Call { what: "eviction", error });
+        }
+        match code(&error) {
+            Some(404) => {
+                self.with_world(|world| world.remove_pod(&key.namespace, &key.name, &key.uid));
+                return Ok(());
+            }
+            // Another Pod of that name, if it is not a webhook that refuses with this code.
+            Some(409) => {
+                self.read_live(key).await?;
+                let pod = self.lock().pods.get((&key.namespace, &key.name));
+                if pod.is_none_or(|pod| *pod.uid != *key.uid) {
                     return Ok(());
                 }
-                tracing::warn!(
-                    sidecarset.name = set.name,
-                    pod.namespace = key.namespace,
-                    pod.name = key.name,
-                    error,
-                    "a Pod that lacks the sidecars cannot be evicted; it is tried again later"
-                );
-                (true, "EvictionRefused", error)
             }
-        };
+            _ => {}
+        }
+        self.eviction_refused(set, key, &error.to_string());
+        Ok(())
+    }
+
+    /// Leaves the Pod alone for a while; tells why, once.
+    fn eviction_refused(&self, set: &SetFacts, key: &PodKey, error: &str) {
+        let back_off = BackOff { may_be_written: false, error: error.to_owned() };
+        if self.lock().back_off(&set.name, &key.uid, back_off, Instant::now()) {
+            tracing::warn!(
+                sidecarset.name = set.name,
+                pod.namespace = key.namespace,
+                pod.name = key.name,
+                error,
+                "a Pod that lacks the sidecars cannot be evicted; it is tried again later"
+            );
+            self.tell_eviction(set, key, (true, "EvictionRefused"), error);
+        }
+    }
+
+    fn tell_eviction(
+        &self,
+        set: &SetFacts,
+        key: &PodKey,
+        (is_warning, reason): (bool, &'static str),
+        message: &str,
+    ) {
         let message = format!("SidecarSet \"{}\": {message}", set.name);
         self.tell(set, &Event { about: About::Pod(key.clone()), is_warning, reason, message });
-        Ok(())
     }
 }
 

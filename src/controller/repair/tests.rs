@@ -83,7 +83,7 @@ fn health_does_not_last() {
 
 #[test]
 fn one_decision_sees_what_was_seen_last() {
-    let relatives = BTreeSet::new();
+    let (relatives, outcomes) = (BTreeSet::new(), Outcomes::default());
     let facts = |is_healthy, reach| RepairFacts {
         is_healthy,
         registered_unix: 5,
@@ -92,10 +92,10 @@ fn one_decision_sees_what_was_seen_last() {
         pause: Duration::from_secs(2),
     };
     let unknown = facts(false, None);
-    let repair = unknown.repair(&relatives);
+    let repair = unknown.repair(&relatives, &outcomes);
     assert_eq!((repair.webhook, repair.reach), (WebhookHealth::Unhealthy, None));
     let known = facts(true, Some(Arc::new(Reach::default())));
-    let repair = known.repair(&relatives);
+    let repair = known.repair(&relatives, &outcomes);
     let answers = WebhookHealth::Answers { registered_unix: 5, away: &[(7, 9)] };
     assert_eq!((repair.webhook, repair.reach), (answers, Some(&Reach::default())));
     assert_eq!(repair.pause, Duration::from_secs(2));

@@ -190,3 +190,28 @@ fn conditions_that_the_api_server_drops() {
     written["status"] = json!({"conditions": []});
     assert!(!drops(&written, true), "the definition is ours now");
 }
+
+/// Also that of a Pod which names no set, because it missed injection. Decision: D-32.
+#[test]
+fn the_end_of_a_pod_ends_its_pause() {
+    let mut world = World::default();
+    world.apply_set(&set("log", json!({"selector": {"matchLabels": {"app": "x"}}}))).expect("a set");
+    let now = Instant::now();
+    let failures = |world: &mut World| world.look("log", now).expect("the set").outcomes.failures;
+    world.look("log", now);
+    let refuse = |world: &mut World, uid: &str| {
+        world.back_off("log", uid, BackOff { may_be_written: false, error: "no".to_owned() }, now);
+    };
+    for (name, times) in [("a", 1), ("b", 2)] {
+        world.apply_pod(&pod(name, 1, ""));
+        (0..times).for_each(|_| refuse(&mut world, name));
+    }
+    assert_eq!(failures(&mut world), BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]));
+    world.remove_pod("shop", "a", "a");
+    assert_eq!(failures(&mut world), BTreeMap::from([("b".to_owned(), 2)]));
+    let mut other =
+        serde_json::to_value(json!({"metadata": {"namespace": "shop", "name": "b"}})).expect("JSON");
+    other["metadata"]["uid"] = json!("another");
+    world.apply_pod(&serde_json::from_value(other).expect("a Pod"));
+    assert!(failures(&mut world).is_empty(), "another Pod of that name");
+}

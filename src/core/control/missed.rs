@@ -2,7 +2,7 @@
 
 mod reach;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::expectations::PodKey;
@@ -18,6 +18,9 @@ pub use reach::Reach;
 
 /// Time between two evictions: sidecars that are missing now were missing before, nobody is in a hurry.
 pub const EVICTION_EVERY: Duration = Duration::from_secs(5);
+/// How often owners are looked at that cannot spare a Pod now. What they wait for may be a Pod that names no set, of whose readiness
+/// nobody tells.
+const SPARED_EVERY: Duration = Duration::from_secs(30);
 /// Seconds for which a moment is not sharp. Each API server learns of a configuration, and each replica of a set, a moment after it was
 /// made; Kubernetes notices a replica that does not answer, and one that does again, some seconds late.
 const SLACK: i64 = 10;
@@ -48,6 +51,17 @@ pub struct Repair<'a> {
     /// Sets whose sidecars a Pod may have in place of those of the set: its canaries; of a canary its base and that one's other canaries
     /// (C-MATCH-7).
     pub relatives: &'a BTreeSet<String>,
+    /// What came of evictions before.
+    pub outcomes: &'a Outcomes,
+}
+
+/// What came of evictions before, as far as this process knows: its predecessor's are not known.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    /// Owners of whom a Pod was evicted, and none that has sidecars has become ready in its place yet.
+    pub open: BTreeSet<Owner>,
+    /// How often Pods could not be written or evicted, by uid.
+    pub failures: BTreeMap<String, u32>,
 }
 
 /// Pods without the sidecars, by namespace and name.
@@ -94,11 +108,48 @@ pub(super) fn find<'p>(
     missed.pods.sort_by(|a, b| a.key().cmp(&b.key()));
     missed.unclear.sort_by(|a, b| a.key().cmp(&b.key()));
     let due = due(set, &missed.pods, back_offs, repair.webhook);
-    if let Some(first) = due.first() {
-        missed.look_again = Some(if repair.pause.is_zero() { EVICTION_EVERY } else { repair.pause });
-        missed.evictions.extend(repair.pause.is_zero().then(|| PodKey::from(*first)));
-    }
+    let first = first_spared(&due, pods, &missed.pods, repair.outcomes);
+    missed.look_again = match first {
+        None => (!due.is_empty()).then_some(SPARED_EVERY),
+        Some(_) if repair.pause.is_zero() => Some(EVICTION_EVERY),
+        Some(_) => Some(repair.pause),
+    };
+    missed.evictions.extend(first.filter(|_| repair.pause.is_zero()).map(PodKey::from));
     Some(missed)
+}
+
+/// The Pod that goes first of those whose owners can spare one: who has been refused least, then the oldest.
+///
+/// An owner spares none while the last one is not made good, while a Pod of it is being deleted, or while one that does not lack the
+/// sidecars is not ready. Of Pods that lack them, one that is not ready serves nobody, and may wait for just the sidecar; one that is
+/// ready stays while another is not.
+fn first_spared<'p>(
+    due: &[&'p PodFacts],
+    pods: &[&PodFacts],
+    missed: &[&PodFacts],
+    outcomes: &Outcomes,
+) -> Option<&'p PodFacts> {
+    if due.is_empty() {
+        return None;
+    }
+    let lack_it: BTreeSet<&str> = missed.iter().map(|pod| &*pod.uid).collect();
+    let (mut spares_none, mut spares_no_ready) = (outcomes.open.clone(), BTreeSet::new());
+    for pod in pods.iter().filter(|pod| !pod.has_ended()) {
+        let Some(owner) = pod.owner else { continue };
+        if pod.is_terminating || !pod.is_ready && !lack_it.contains(&*pod.uid) {
+            spares_none.insert(owner);
+        }
+        if !pod.is_ready {
+            spares_no_ready.insert(owner);
+        }
+    }
+    let can_spare = |pod: &&PodFacts| {
+        pod.owner.is_some_and(|owner| {
+            !spares_none.contains(&owner) && !(pod.is_ready && spares_no_ready.contains(&owner))
+        })
+    };
+    let failures = |pod: &&PodFacts| outcomes.failures.get(&*pod.uid).copied().unwrap_or_default();
+    due.iter().copied().filter(can_spare).min_by_key(failures)
 }
 
 /// Decision: D-26.

@@ -327,10 +327,16 @@ impl PodFacts {
             .flat_map(|list| list.split(','))
     }
 
+    /// Its containers have ended for good.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+
     /// Neither ended nor being deleted. Rule: C-MATCH-3.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        !matches!(self.phase, Phase::Succeeded | Phase::Failed) && !self.is_terminating
+        !self.has_ended() && !self.is_terminating
     }
 
     /// The container of that name, init containers first. Rule: C-MATCH-5.

@@ -264,7 +264,7 @@ fn free_name(pod: &PodFacts, kind: RequestKind, requests: &[Request]) -> String 
 ///
 /// Rule: C-TERM-13.
 fn mark_terminated(pod: &PodFacts, now_unix: i64) -> Option<Action> {
-    if matches!(pod.phase, Phase::Succeeded | Phase::Failed) {
+    if pod.has_ended() {
         return None;
     }
     let phase = if are_ended(pod, mains(pod), true) { "Succeeded" } else { "Failed" };

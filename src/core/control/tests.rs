@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::fixtures::{SET, container, mk_pod, mk_set, mk_set_object, record, refs};
-use super::missed::{Reach, WebhookHealth};
+use super::missed::{Outcomes, Reach, WebhookHealth};
 use super::*;
 use crate::api::keys;
 
@@ -33,6 +33,7 @@ fn look_with(
             reach: Some(&Reach::default()),
             pause: Duration::ZERO,
             relatives: &none,
+            outcomes: &Outcomes::default(),
         },
         drops_conditions: false,
         now: Now { unix: 0, monotonic: Duration::from_secs(100) },

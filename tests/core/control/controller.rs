@@ -8,7 +8,7 @@ use serde_json::Value;
 use sidecarset_core::control::condition::{prune, set_upgradable};
 use sidecarset_core::control::expectations::{Expectations, PodKey};
 use sidecarset_core::control::interner::Interner;
-use sidecarset_core::control::missed::{Reach, Repair, WebhookHealth};
+use sidecarset_core::control::missed::{Outcomes, Reach, Repair, WebhookHealth};
 use sidecarset_core::control::pod::{Keep, PodFacts};
 use sidecarset_core::control::revisions::{RevisionFacts, RevisionWrite};
 use sidecarset_core::control::rollout::{BackOff, BackOffs};
@@ -207,6 +207,7 @@ impl Controller {
                 reach: Some(&Reach::default()),
                 pause: Duration::ZERO,
                 relatives: &none,
+                outcomes: &Outcomes::default(),
             },
             drops_conditions: false,
             now: Now { unix: cluster.now_unix(), monotonic: Duration::from_millis(cluster.now_ms) },

@@ -4,13 +4,14 @@ use super::*;
 use crate::control::fixtures::{SET, mk_pod, mk_set, mk_set_object, refs};
 
 static NONE: BTreeSet<String> = BTreeSet::new();
+static NO_OUTCOMES: Outcomes = Outcomes { open: BTreeSet::new(), failures: BTreeMap::new() };
 
 fn everything() -> Reach {
     Reach::new(&Value::Null)
 }
 
 fn repair<'a>(webhook: WebhookHealth<'a>, reach: &'a Reach) -> Repair<'a> {
-    Repair { webhook, reach: Some(reach), pause: Duration::ZERO, relatives: &NONE }
+    Repair { webhook, reach: Some(reach), pause: Duration::ZERO, relatives: &NONE, outcomes: &NO_OUTCOMES }
 }
 
 fn look<'p>(set: &SetFacts, pods: &'p [PodFacts], repair: &Repair<'_>) -> Missed<'p> {
@@ -79,7 +80,8 @@ fn what_the_webhook_is_not_asked_about() {
     let two = json!([{"matchConditions": conditions}, {"objectSelector": yes, "namespaceSelector": {}}]);
     assert_eq!(found(two), (of(&["a"]), of(&["b", "c"])), "one of them asks for sure");
     let (none, webhook) = (None, WebhookHealth::Unhealthy);
-    let unknown = Repair { webhook, reach: none, pause: Duration::ZERO, relatives: &NONE };
+    let unknown =
+        Repair { webhook, reach: none, pause: Duration::ZERO, relatives: &NONE, outcomes: &NO_OUTCOMES };
     let set = mk_set(&json!({}));
     assert!(find(&set, &refs(&pods), &Namespaces::new(), &BackOffs::new(), &unknown).is_none());
     let left_out = Reach::new(&json!({"webhooks": [{"namespaceSelector": yes}]}));
@@ -220,4 +222,65 @@ fn the_next_eviction_is_waited_for() {
     assert_eq!(with(BackOffs::from([refused("uid-a")])).evictions[0].name, "b", "a budget holds the first");
     let none = with(BackOffs::from([refused("uid-a"), refused("uid-b")]));
     assert_eq!((none.evictions.len(), none.look_again), (0, None));
+}
+
+/// One Pod of an owner at a time, as far as the Pods tell: so decides also who leads since a moment.
+#[test]
+fn an_owner_spares_a_pod_when_its_others_are_ready() {
+    let set = repaired(20, "Evict");
+    let made = |second: i64, patch: &Value| {
+        let owners = json!([{"controller": true, "uid": "x"}]);
+        let mut pod = json!({"metadata": {"creationTimestamp": at(second), "ownerReferences": owners}});
+        json_patch::merge(&mut pod, patch);
+        pod
+    };
+    let unready = json!({"status": {"conditions": []}});
+    let ready = json!({});
+    let old = |name: &str, is_ready: bool| bare(name, &made(3, if is_ready { &ready } else { &unready }));
+    let injected = |name: &str, patch: &Value| mk_pod(name, &made(50, patch));
+    let going = json!({"metadata": {"deletionTimestamp": at(60)}});
+    let failed = json!({"status": {"phase": "Failed", "conditions": []}});
+    let cases = [
+        (vec![old("a", true), old("b", true), injected("c", &ready)], Some("a"), "all are ready"),
+        (vec![old("a", true), injected("c", &unready)], None, "the replacement of the last one starts"),
+        (vec![old("a", false), injected("c", &unready)], None, "one at a time, ready or not"),
+        (vec![old("a", true), injected("c", &going)], None, "one goes"),
+        (vec![old("a", true), bare("b", &made(3, &going))], None, "the last one goes"),
+        (vec![old("a", true), injected("c", &failed)], Some("a"), "what has ended is nothing to wait for"),
+        (vec![old("a", true), old("b", false)], Some("b"), "it serves nobody, and may lack just the sidecar"),
+        (vec![old("a", false), old("b", false)], Some("a"), "the older"),
+    ];
+    for (pods, expected, why) in cases {
+        let missed = look(&set, &pods, &repair(answers(1, &[]), &everything()));
+        assert_eq!(missed.evictions.first().map(|pod| &*pod.name), expected, "{why}");
+        assert_eq!(missed.look_again, Some(if expected.is_some() { EVICTION_EVERY } else { SPARED_EVERY }));
+    }
+}
+
+/// An owner whose replacement was refused, by whomever, loses no second Pod.
+#[test]
+fn an_owner_spares_no_pod_while_the_last_eviction_is_not_made_good() {
+    let (set, reach) = (repaired(20, "Evict"), everything());
+    let pods = [owned("a", "x", 3), owned("b", "y", 4)];
+    let outcomes = Outcomes { open: pods[0].owner.into_iter().collect(), ..Outcomes::default() };
+    let repair = Repair { outcomes: &outcomes, ..repair(answers(1, &[]), &reach) };
+    assert_eq!(look(&set, &pods, &repair).evictions[0].name, "b", "another owner");
+    let none = look(&set, &pods[..1], &repair);
+    assert_eq!((none.evictions.len(), none.look_again), (0, Some(SPARED_EVERY)));
+}
+
+/// Pods that a budget protects do not take the turns of the others. Decision: D-32.
+#[test]
+fn who_was_refused_least_goes_first() {
+    let (set, reach) = (repaired(20, "Evict"), everything());
+    let pods = [owned("a", "x", 3), owned("b", "x", 4), owned("c", "y", 5)];
+    let next = |failures: [u32; 3]| {
+        let failures = ["uid-a", "uid-b", "uid-c"].map(str::to_owned).into_iter().zip(failures).collect();
+        let outcomes = Outcomes { failures, ..Outcomes::default() };
+        look(&set, &pods, &Repair { outcomes: &outcomes, ..repair(answers(1, &[]), &reach) })
+            .evictions
+            .remove(0)
+            .name
+    };
+    assert_eq!([[0, 0, 0], [1, 0, 0], [2, 2, 1], [2, 2, 2]].map(next), ["a", "b", "c", "a"]);
 }
