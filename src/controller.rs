@@ -14,6 +14,8 @@
 mod apply;
 mod calls;
 pub mod events;
+#[cfg(test)]
+mod fixtures;
 pub mod leader;
 pub mod pods;
 pub mod queue;

@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 use sidecarset_core::control::PodObject;
 
 use super::*;
-use crate::cluster::client::Clients;
-use crate::controller::Settings;
-use crate::controller::leader::Terms;
-use crate::metrics::Metrics;
+use crate::controller::fixtures::controller;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -81,24 +78,7 @@ async fn answer(State(server): State<Arc<Server>>, request: HttpRequest<Body>) -
 fn mk(server: Server, leads: bool) -> (Arc<Controller>, Arc<Server>) {
     let server = Arc::new(server);
     let router = Router::new().fallback(answer).with_state(Arc::clone(&server));
-    let settings = Settings {
-        namespace: "ours".to_owned(),
-        revision_namespace: "ours".to_owned(),
-        lease: "lease".to_owned(),
-        identity: "me".to_owned(),
-        terms: Terms::default(),
-        workers: 1,
-        qps: 200,
-        burst: 400,
-        resync: MINUTE,
-        service: "webhook".to_owned(),
-        webhook_configuration: "sidecarset".to_owned(),
-        terminator: true,
-    };
-    let metrics = Metrics::for_controller("test").controller;
-    let client = Client::new(router, "default");
-    let clients = Clients { reads: client.clone(), writes: client };
-    let controller = Controller::new(clients, Arc::default(), settings, metrics);
+    let controller = controller(router);
     if leads {
         controller.leadership.extend(Instant::now() + MINUTE);
     }

@@ -5,16 +5,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use kube::Client;
 use serde_json::json;
 use sidecarset_core::api::keys;
 use tokio::sync::watch;
 
 use super::*;
-use crate::cluster::client::Clients;
-use crate::controller::Settings;
-use crate::controller::leader::{Leadership, NotLeading, Terms};
-use crate::metrics::Metrics;
+use crate::controller::fixtures::controller;
+use crate::controller::leader::{Leadership, NotLeading};
 
 /// Long enough for any machine: only a test that fails waits for it.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -135,25 +132,7 @@ impl Stage {
         let server = Server { seen: watch::Sender::default(), event, due, leadership: OnceLock::new() };
         let server = Arc::new(server);
         let router = Router::new().fallback(answer).with_state(Arc::clone(&server));
-        let terms = Terms::default();
-        let settings = Settings {
-            namespace: "ours".to_owned(),
-            revision_namespace: "ours".to_owned(),
-            lease: "lease".to_owned(),
-            identity: "me".to_owned(),
-            terms,
-            workers: 1,
-            qps: 200,
-            burst: 400,
-            resync: LIMIT,
-            service: "webhook".to_owned(),
-            webhook_configuration: "sidecarset".to_owned(),
-            terminator: false,
-        };
-        let metrics = Metrics::for_controller("test").controller;
-        let client = Client::new(router, "default");
-        let clients = Clients { reads: client.clone(), writes: client };
-        let controller = Controller::new(clients, Arc::default(), settings, metrics);
+        let controller = controller(router);
         controller.leadership.extend(Instant::now() + LIMIT);
         let _ = server.leadership.set(Arc::clone(&controller.leadership));
         let document = set_document();
