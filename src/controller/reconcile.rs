@@ -67,7 +67,7 @@ impl Controller {
         Some(owner)
     }
 
-    fn decide(&self, look: &Look, others: &[RevisionFacts]) -> Decisions {
+    pub(super) fn decide(&self, look: &Look, others: &[RevisionFacts]) -> Decisions {
         let pods: Vec<&PodFacts> = look.pods.iter().map(|pod| &**pod).collect();
         let mut revisions = look.revisions.clone();
         revisions.extend_from_slice(others);

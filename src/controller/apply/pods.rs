@@ -264,7 +264,7 @@ impl Controller {
     /// others get their turn.
     ///
     /// Decision: D-32.
-    pub(super) async fn evict(&self, set: &SetFacts, key: &PodKey) -> Result<(), ApplyError> {
+    pub(in crate::controller) async fn evict(&self, set: &SetFacts, key: &PodKey) -> Result<(), ApplyError> {
         self.leadership.check()?;
         let Some(owner) = self.begin_eviction(&set.name, key) else { return Ok(()) };
         let preconditions = Preconditions { uid: Some(key.uid.clone()), ..Preconditions::default() };

@@ -1,3 +1,5 @@
+mod evictions;
+
 use serde_json::{Value, json};
 use sidecarset_core::api::keys;
 

@@ -143,13 +143,13 @@ fn first_spared<'p>(
             spares_no_ready.insert(owner);
         }
     }
-    let can_spare = |pod: &&PodFacts| {
-        pod.owner.is_some_and(|owner| {
-            !spares_none.contains(&owner) && !(pod.is_ready && spares_no_ready.contains(&owner))
+    let is_held = |pod: &PodFacts| {
+        pod.owner.is_none_or(|owner| {
+            spares_none.contains(&owner) || pod.is_ready && spares_no_ready.contains(&owner)
         })
     };
     let failures = |pod: &&PodFacts| outcomes.failures.get(&*pod.uid).copied().unwrap_or_default();
-    due.iter().copied().filter(can_spare).min_by_key(failures)
+    due.iter().copied().filter(|pod| !is_held(pod)).min_by_key(failures)
 }
 
 /// Decision: D-26.
