@@ -161,14 +161,8 @@ impl<'a> Cluster<'a> {
 #[ignore = "needs a control plane: make test"]
 fn a_rollout_is_paused_resumed_undone_and_followed() {
     let plane = ControlPlane::without_controllers("rollout").unwrap_or_else(|error| panic!("{error}"));
-    let cluster = Cluster::install(&plane, |shop| {
-        // Before there is a webhook, so without sidecars.
-        shop.create(&[kubelet::pod(
-            "missed",
-            json!({"app": "shop"}),
-            json!([{"name": "shop", "image": "shop:1"}]),
-        )]);
-    });
+    // Before there is a webhook, so without sidecars.
+    let cluster = Cluster::install(&plane, run_without_sidecars);
     cluster.start_controller("controller");
     let shop = &cluster.shop;
     assert_eq!(cluster.told(&["status"]), "no SidecarSets\n");
@@ -201,7 +195,7 @@ fn a_rollout_is_paused_resumed_undone_and_followed() {
     hold_by_partition(&cluster);
     the_plugin_tells_the_same(&cluster);
 
-    // It missed injection and belongs to somebody who makes it again.
+    // It missed injection and belongs to somebody who makes it again. The other one goes first, and its budget is against it.
     poll::until("the eviction", LIMIT, || {
         match shop.run(&["get", "pod", "missed", "--ignore-not-found"])?.as_str() {
             "" => Ok(()),
@@ -214,13 +208,15 @@ fn a_rollout_is_paused_resumed_undone_and_followed() {
     });
     end_sidecars(&cluster);
 
-    for reason in ["EvictedForInjection", "SidecarTerminator"] {
+    for reason in ["EvictedForInjection", "EvictionRefused", "SidecarTerminator"] {
         poll::until(reason, LIMIT, || {
             let reasons = shop.run(&["get", "events.events.k8s.io", "-o", "jsonpath={.items[*].reason}"])?;
             if reasons.contains(reason) { Ok(()) } else { Err(reasons) }
         })
         .unwrap();
     }
+    let guarded = ["get", "pod", "guarded", "-o", "jsonpath={.metadata.deletionTimestamp}"];
+    assert_eq!(shop.ok(&guarded), "", "it is there, and stays");
     assert_eq!(plane.supervisor.stop("controller"), Ok(0));
     let log = plane.supervisor.log("controller");
     let refused: Vec<&str> =
@@ -228,6 +224,26 @@ fn a_rollout_is_paused_resumed_undone_and_followed() {
     assert_eq!(refused, Vec::<&str>::new());
     let lease = ["get", "lease", "sidecarset-controller", "-o", "jsonpath={.spec.holderIdentity}"];
     assert_eq!(shop.in_namespace(NAMESPACE).ok(&lease), "", "the Lease is given back");
+}
+
+/// Two Pods that are ready, one with a PodDisruptionBudget.
+fn run_without_sidecars(shop: &Kubectl) {
+    for (name, labels) in
+        [("guarded", json!({"app": "shop", "tier": "guarded"})), ("missed", json!({"app": "shop"}))]
+    {
+        shop.create(&[kubelet::pod(name, labels, json!([{"name": "shop", "image": "shop:1"}]))]);
+    }
+    kubelet::run(shop);
+    shop.create(&[json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "guard"},
+        "spec": {"selector": {"matchLabels": {"tier": "guarded"}}, "maxUnavailable": 0},
+    })]);
+    // Nobody else plays its controller here.
+    let status = json!({"status": {
+        "observedGeneration": 1, "disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1,
+    }});
+    let args = ["patch", "pdb", "guard", "--subresource=status", "--type=merge", "-p", &status.to_string()];
+    shop.ok(&args);
 }
 
 fn pause_and_resume(cluster: &Cluster<'_>) {
