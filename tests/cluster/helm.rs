@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use crate::control_plane::ControlPlane;
 use crate::injected::items;
-use crate::packages::{Helm, NAMESPACE, assert_taken, by_name, judge, kustomized, repository, warnings};
+use crate::packages::{
+    Helm, NAMESPACE, assert_ca_keeps_its_key, assert_taken, by_name, judge, kustomized, repository, warnings,
+};
 use crate::poll;
 use crate::webhook::{Webhook, restrict};
 
@@ -87,6 +89,7 @@ fn values_reach_what_they_are_for() {
     let asking = cert_manager.values().filter(|object| object.pointer(inject).is_some()).count();
     assert_eq!(asking, 4, "two mutating and one validating configuration, and the definition");
     assert_eq!(cert_manager[PODS]["metadata"]["labels"]["team"], "platform");
+    assert_ca_keeps_its_key(&by_name(helm.template(&["--set", "certificates.mode=certManager"])));
 
     let fail_open = render("fail-open");
     let webhook = &fail_open[PODS]["webhooks"][0];

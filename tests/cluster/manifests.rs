@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use crate::control_plane::ControlPlane;
 use crate::injected::items;
-use crate::packages::{assert_taken, by_name, judge, kustomize, kustomized, repository};
+use crate::packages::{
+    assert_ca_keeps_its_key, assert_taken, by_name, judge, kustomize, kustomized, repository,
+};
 
 /// Where a `caBundle` can stand: pointers into the objects with these names.
 const BUNDLES: [(&str, &str); 4] = [
@@ -82,6 +84,7 @@ fn components_change_what_they_say() {
         let from = cert_manager[object].pointer(inject);
         assert_eq!(from, Some(&json!("sidecarset-system/sidecarset-serving-cert")), "{object}");
     }
+    assert_ca_keeps_its_key(&cert_manager);
     let rights = |component: &str| with(component).keys().filter(|name| name.contains("Role")).count();
     assert_eq!(rights("fail-open"), 16);
     assert_eq!(rights("own-certificate"), 12, "none about certificates");

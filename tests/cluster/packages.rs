@@ -79,6 +79,18 @@ pub(crate) fn by_name(objects: Vec<Value>) -> BTreeMap<String, Value> {
     all
 }
 
+/// cert-manager renews its CA with the same key: API servers with the old `caBundle` go on calling, whatever is renewed first. The
+/// serving key, which nobody trusts by itself, changes with each certificate.
+#[track_caller]
+pub(crate) fn assert_ca_keeps_its_key(objects: &BTreeMap<String, Value>) {
+    let policy = |name: &str| {
+        let certificate = &objects[&format!("Certificate {NAMESPACE}/{name}")]["spec"];
+        certificate["privateKey"]["rotationPolicy"].clone()
+    };
+    assert_eq!(policy("sidecarset-ca"), "Never");
+    assert_eq!(policy("sidecarset-serving-cert"), "Always");
+}
+
 /// Server-side apply as a dry run: every object is taken as it is, without a warning.
 #[track_caller]
 pub(crate) fn assert_taken(what: &str, objects: &[Value]) {
