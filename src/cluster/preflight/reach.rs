@@ -51,10 +51,14 @@ fn pod(hook: &Hook<'_>, trial: &PodTrial, facts: &Facts) -> Finding {
     }
     let excluded = hook.excluded_by(&trial.namespace_labels, &trial.labels);
     match (trial.calls, excluded) {
-        (Calls::Answered, _) => {
+        // What the counters tell is about the Pods of others then.
+        (_, Some(selector)) => {
+            Finding::skipped(CHECK, format!("the {selector} exempts the trial Pod in {namespace}"), ELSEWHERE)
+        }
+        (Calls::Answered, None) => {
             Finding::ok(CHECK, format!("the API server asked about a Pod in {namespace} and got an answer"))
         }
-        (Calls::FailedOpen, _) => Finding::fail(
+        (Calls::FailedOpen, None) => Finding::fail(
             CHECK,
             "the API server got no answer, and failurePolicy Ignore let the Pod through without sidecars",
             format!(
@@ -62,9 +66,6 @@ fn pod(hook: &Hook<'_>, trial: &PodTrial, facts: &Facts) -> Finding {
                 logs(&facts.target)
             ),
         ),
-        (_, Some(selector)) => {
-            Finding::skipped(CHECK, format!("the {selector} exempts the trial Pod in {namespace}"), ELSEWHERE)
-        }
         (Calls::None, None) => Finding::warn(
             CHECK,
             format!("the API server did not ask about a Pod in {namespace}; matchConditions may exempt it"),

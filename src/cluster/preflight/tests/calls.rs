@@ -146,6 +146,27 @@ fn trials() {
             "the namespaceSelector exempts",
             "--probe-namespace",
         ),
+        // A Pod of somebody else that the API server asked about at the same moment.
+        (
+            |f| {
+                trial_of(f).calls = Calls::Answered;
+                trial_of(f).namespace_labels = json!({"kubernetes.io/metadata.name": "hooks"});
+            },
+            "pod-trial",
+            Skipped,
+            "the namespaceSelector exempts",
+            "--probe-namespace",
+        ),
+        (
+            |f| {
+                trial_of(f).calls = Calls::FailedOpen;
+                trial_of(f).namespace_labels = json!({"kubernetes.io/metadata.name": "hooks"});
+            },
+            "pod-trial",
+            Skipped,
+            "the namespaceSelector exempts",
+            "--probe-namespace",
+        ),
         (
             |f| refuse(f, 500, &format!("{CALL}Post: x509: certificate signed by unknown authority")),
             "pod-trial",
