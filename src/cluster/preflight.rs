@@ -4,6 +4,7 @@
 //! verdict can be tested from a table, and no check sees the cluster at another time than the others.
 
 pub mod certificate;
+mod controller;
 mod definition;
 pub mod facts;
 pub mod fetch;
@@ -87,6 +88,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(rights::check(facts));
     if facts.phase == Phase::After {
         findings.extend(workload::check(facts));
+        findings.extend(controller::check(facts));
         findings.extend(webhooks::check(facts));
         findings.extend(certificate::check(facts));
         findings.extend(reach::check(facts));

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::control_plane::ControlPlane;
 use crate::injected::items;
-use crate::kubectl::Kubectl;
+use crate::kubectl::{Kubectl, list};
 use crate::packages::{Helm, kustomized};
 use crate::pki::Authority;
 use crate::poll;
@@ -97,6 +97,7 @@ fn a_cluster_is_checked_before_the_install() {
     run(&kubectl.kubeconfig, &[]).is(0, "before.txt");
 
     run(&plane.kubeconfig_of("nobody"), &[]).is(1, "nobody.txt");
+    assert_rights_to_give_are_asked_for(&plane);
 
     kubectl.create(&[kruise_webhook()]);
     run(&kubectl.kubeconfig, &[]).is(0, "kruise-before.txt");
@@ -152,6 +153,24 @@ fn an_install_is_checked_and_what_is_wrong_with_it_is_found() {
     binding["metadata"] = json!({"name": "sidecarset-webhook"});
     install.kubectl.create(&[binding]);
 
+    install.kubectl.ok(&["delete", "rolebinding", "sidecarset-controller"]);
+    run(&["--probe-namespace=shop"]).fails(
+        "controller-rights",
+        &["may not get controllerrevisions.apps -n sidecarset-system", "get leases.coordination.k8s.io/side"],
+    );
+    let other = json!([{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--revision-namespace=shop"}]);
+    let deployment =
+        ["patch", "deployment", "sidecarset-controller", "--type=json", "-p", &other.to_string()];
+    install.kubectl.ok(&deployment);
+    run(&["--probe-namespace=shop"]).fails(
+        "revision-namespace",
+        &["keeps revisions in shop, the webhook reads them in sidecarset-system"],
+    );
+    install.kubectl.ok(&["delete", "deployment", "sidecarset-controller"]);
+    let alone = run(&["--probe-namespace=shop"]);
+    assert_eq!(alone.code, Some(0), "{}", alone.text);
+    assert!(alone.row("controller-deployment").contains("skip  there is no Deployment"), "{}", alone.text);
+
     let exempt = run(&["--probe-namespace=sidecarset-system"]);
     assert!(exempt.row("pod-trial").contains("skip  the namespaceSelector exempts"), "{}", exempt.text);
 
@@ -199,6 +218,57 @@ fn an_install_is_checked_and_what_is_wrong_with_it_is_found() {
     .unwrap_or_else(|error| panic!("{error}"));
     found.fails("pod-trial", &["got no answer, and failurePolicy Ignore let the Pod through"]);
     assert!(found.row("webhook-policy").contains("warn"), "{}", found.text);
+}
+
+/// Who may create everything and lacks what the roles give is refused by the API server, and preflight says so before.
+#[track_caller]
+fn assert_rights_to_give_are_asked_for(plane: &ControlPlane) {
+    let admin = plane.kubectl.in_namespace("");
+    let user = plane.kubeconfig_of("installer");
+    let run = || Run::new(&plane.kubectl, &user, &["--phase=before"]);
+    let give = |name: &str, rules: Value| {
+        admin.create(&[
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
+                "rules": rules,
+            }),
+            json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+                "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "installer"}],
+            }),
+        ]);
+    };
+    let roles: Vec<Value> = kustomized(&plane.kubectl)
+        .into_iter()
+        .filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "ClusterRoleBinding")
+        .collect();
+    let mut installer = admin.clone();
+    installer.kubeconfig = user.clone();
+    let apply = || installer.run_with_input(&["create", "--dry-run=server", "-f", "-"], &list(&roles));
+
+    give("installer-creates", json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["create"]}]));
+    run().fails(
+        "install-rights",
+        &[
+            "a right which you lack, as the install has to: get sidecarsets.apps.kruise.io (for reading the sets)",
+            "or the right to escalate clusterroles.rbac.authorization.k8s.io",
+        ],
+    );
+    let refused = apply().unwrap_err();
+    assert!(refused.contains("attempting to grant RBAC permissions not currently held"), "{refused}");
+
+    let rbac = ["rbac.authorization.k8s.io"];
+    give(
+        "installer-gives",
+        json!([{"apiGroups": rbac, "resources": ["roles", "clusterroles"], "verbs": ["escalate", "bind"]}]),
+    );
+    let allowed = poll::until("the right to give rights", Duration::from_secs(20), || {
+        let run = run();
+        if run.row("install-rights").contains("ok") { Ok(()) } else { Err(run.text) }
+    });
+    allowed.unwrap_or_else(|error| panic!("{error}"));
+    apply().unwrap();
 }
 
 /// What `helm test` runs, with the rights that the chart gives it: it sees everything but the key, and tries nothing.
@@ -275,15 +345,9 @@ impl Install {
         own.ok(&["scale", "deployment", "sidecarset-webhook", "--replicas=2"]);
         let status =
             json!({"status": {"replicas": 2, "readyReplicas": 2, "availableReplicas": 2}}).to_string();
-        own.ok(&[
-            "patch",
-            "deployment",
-            "sidecarset-webhook",
-            "--subresource=status",
-            "--type=merge",
-            "-p",
-            &status,
-        ]);
+        for name in ["sidecarset-webhook", "sidecarset-controller"] {
+            own.ok(&["patch", "deployment", name, "--subresource=status", "--type=merge", "-p", &status]);
+        }
         own.ok(&["wait", "--for=condition=Established", "crd/sidecarsets.apps.kruise.io", "--timeout=60s"]);
         install
     }

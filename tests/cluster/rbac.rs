@@ -59,7 +59,7 @@ const TEST_EVERYWHERE: [&str; 5] = [
 ];
 /// The same in our own namespace, besides.
 const TEST_AT_HOME: [&str; 3] = [
-    "get deployments.apps sidecarset-webhook",
+    "get deployments.apps sidecarset-controller,sidecarset-webhook",
     "get services sidecarset-webhook",
     "list endpointslices.discovery.k8s.io",
 ];

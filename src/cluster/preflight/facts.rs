@@ -28,6 +28,9 @@ impl<T> Fetched<T> {
     }
 }
 
+/// Name of the Deployment and the ServiceAccount of the controller.
+pub const CONTROLLER: &str = "sidecarset-controller";
+
 /// Whether sidecarset is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -81,6 +84,15 @@ pub struct Asked {
     pub allowed: Result<bool, String>,
 }
 
+/// Whether somebody may make roles and bindings: the API server refuses those that give more than their maker has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Gifts {
+    /// Rights that lift this limit: `escalate` and `bind`.
+    pub unlimited: Vec<Asked>,
+    /// Without them: the rights that the roles give.
+    pub held: Vec<Asked>,
+}
+
 /// A right to one call.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Right {
@@ -88,7 +100,7 @@ pub struct Right {
     pub verb: &'static str,
     /// API group, empty for the first one.
     pub group: &'static str,
-    /// Plural name of the kind.
+    /// Plural name of the kind, with a subresource as in `pods/status`.
     pub resource: &'static str,
     /// Name of the one object, empty for all.
     pub name: String,
@@ -123,15 +135,23 @@ pub struct Facts {
     pub kruise_managers: Fetched<Vec<Value>>,
     /// What the caller may do, of what an install needs. Asked for before the install.
     pub caller_rights: Vec<Asked>,
+    /// Which rights the caller may give away. Asked for before the install.
+    pub caller_gifts: Gifts,
     /// What the webhook may do, of what it needs. Asked for after the install.
     pub webhook_rights: Vec<Asked>,
+    /// What the controller may do, of what it needs. Asked for after the install, where there is one.
+    pub controller_rights: Vec<Asked>,
     /// Our namespace.
     pub namespace: Fetched<Value>,
     /// Name of the namespace of ControllerRevisions, and the namespace.
     pub revision_namespace: (String, Fetched<Value>),
     /// The Deployment of the webhook.
     pub deployment: Fetched<Value>,
-    /// Its Service.
+    /// The Deployment of the controller.
+    pub controller: Fetched<Value>,
+    /// How many SidecarSets are stored. Asked for after the install.
+    pub sets: Fetched<u64>,
+    /// The Service of the webhook.
     pub service: Fetched<Value>,
     /// The EndpointSlices of the Service.
     pub endpoint_slices: Fetched<Vec<Value>>,

@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use kube::Client;
 use serde_json::{Value, json};
 
-use super::facts::{Asked, Facts, Fetched, Phase, Right, Target, Version};
+use super::facts::{Asked, CONTROLLER, Facts, Fetched, Gifts, Phase, Right, Target, Version};
 use super::object::{name, option, secret_mounted_at, text};
+use super::rights::ControllerSettings;
 use super::trial::{self, Answer, Calls, Counters, PodTrial, SetTrial};
 use super::{definition, rights};
 use crate::causes;
@@ -71,9 +72,13 @@ pub async fn facts(client: &Client, scope: Scope) -> Result<Facts, String> {
             .list(&format!("/apis/apps/v1/deployments?fieldSelector=metadata.name={KRUISE_MANAGER}"))
             .await,
         caller_rights: Vec::new(),
+        caller_gifts: Gifts::default(),
         webhook_rights: Vec::new(),
+        controller_rights: Vec::new(),
         namespace: api.get(&format!("/api/v1/namespaces/{own}")).await,
         revision_namespace: (revisions.clone(), api.get(&format!("/api/v1/namespaces/{revisions}")).await),
+        controller: api.get(&format!("/apis/apps/v1/namespaces/{own}/deployments/{CONTROLLER}")).await,
+        sets: Fetched::Absent,
         service: api.get(&format!("/api/v1/namespaces/{own}/services/{}", target.service)).await,
         endpoint_slices: api
             .list(&format!(
@@ -89,7 +94,10 @@ pub async fn facts(client: &Client, scope: Scope) -> Result<Facts, String> {
         target,
     };
     match phase {
-        Phase::Before => facts.caller_rights = api.rights(rights::to_install(&facts.target), None).await,
+        Phase::Before => {
+            facts.caller_rights = api.rights(rights::to_install(&facts.target), None).await;
+            facts.caller_gifts = api.gifts(&facts.target).await;
+        }
         Phase::After => after(&api, &mut facts, &probe_namespace).await,
     }
     Ok(facts)
@@ -100,6 +108,7 @@ async fn after(api: &Api<'_>, facts: &mut Facts, probe_namespace: &str) {
     let own = facts.target.namespace.clone();
     facts.serving.1 = api.serving_chain(&own, &facts.serving.0).await;
     facts.webhook_rights = api.webhook_rights(facts).await;
+    facts.controller_rights = api.controller_rights(facts).await;
     let webhook = super::webhooks::hooks(facts)
         .into_iter()
         .find(|hook| hook.purpose == super::webhooks::Purpose::Pods)
@@ -108,6 +117,7 @@ async fn after(api: &Api<'_>, facts: &mut Facts, probe_namespace: &str) {
         facts.pod_trial = Some(api.try_pod(&webhook, probe_namespace).await);
     }
     if facts.definition.get().is_some() {
+        facts.sets = api.count("/apis/apps.kruise.io/v1beta1/sidecarsets").await;
         facts.set_trial = Some(api.try_sets().await);
     }
 }
@@ -116,7 +126,14 @@ async fn after(api: &Api<'_>, facts: &mut Facts, probe_namespace: &str) {
 fn secret_of(deployment: Option<&Value>) -> String {
     let mounted = deployment.and_then(|it| secret_mounted_at(it, option(it, "cert-dir")?));
     let named = deployment.and_then(|it| option(it, "certificate-secret"));
-    mounted.or(named).unwrap_or("sidecarset-webhook-certificate").to_owned()
+    mounted.or(named).unwrap_or(rights::CERTIFICATE_SECRET).to_owned()
+}
+
+/// The user name of the ServiceAccount that a Deployment runs under, and of the usual one where it names none.
+fn account_of(deployment: Option<&Value>, usual: &str, namespace: &str) -> String {
+    let named = deployment.map(|it| text(it, "/spec/template/spec/serviceAccountName"));
+    let account = named.filter(|name| !name.is_empty()).unwrap_or(usual);
+    format!("system:serviceaccount:{namespace}:{account}")
 }
 
 struct Api<'c>(&'c Client);
@@ -163,6 +180,19 @@ impl Api<'_> {
         }
     }
 
+    /// How many objects a list has, read from the first of them.
+    async fn count(&self, path: &str) -> Fetched<u64> {
+        match self.get(&format!("{path}?limit=1")).await {
+            Fetched::Found(list) => {
+                let rest = list.pointer("/metadata/remainingItemCount").and_then(Value::as_u64);
+                let first = super::object::items(&list, "/items").count() as u64;
+                Fetched::Found(first + rest.unwrap_or_default())
+            }
+            Fetched::Absent => Fetched::Absent,
+            Fetched::Refused(why) => Fetched::Refused(why),
+        }
+    }
+
     async fn version(&self) -> Result<Version, String> {
         let found = self.json(Method::GET, "/version", None).await;
         let found = found.map_err(|(_, why)| format!("the API server does not answer: {why}"))?;
@@ -203,10 +233,21 @@ impl Api<'_> {
         }
         let managed = (!asked("cert-dir")).then_some(facts.serving.0.as_str());
         let needed = rights::to_run(&facts.target, &facts.revision_namespace.0, managed);
-        let account = facts.deployment.get().map(|it| text(it, "/spec/template/spec/serviceAccountName"));
-        let account = account.filter(|name| !name.is_empty()).unwrap_or(&facts.target.service);
-        let user = format!("system:serviceaccount:{}:{account}", facts.target.namespace);
+        let user = account_of(facts.deployment.get(), &facts.target.service, &facts.target.namespace);
         self.rights(needed, Some(&user)).await
+    }
+
+    async fn controller_rights(&self, facts: &Facts) -> Vec<Asked> {
+        let Some(deployment) = facts.controller.get() else { return Vec::new() };
+        let own = &facts.target.namespace;
+        let needed = rights::to_control(&facts.target, ControllerSettings::of(deployment, own));
+        self.rights(needed, Some(&account_of(Some(deployment), CONTROLLER, own))).await
+    }
+
+    async fn gifts(&self, target: &Target) -> Gifts {
+        let unlimited = self.rights(rights::to_give_without_limit(target), None).await;
+        let held = self.rights(rights::to_give(target, &unlimited), None).await;
+        Gifts { unlimited, held }
     }
 
     /// Whether `user`, or the caller, has these rights.
@@ -219,9 +260,10 @@ impl Api<'_> {
     }
 
     async fn may(&self, right: &Right, user: Option<&str>) -> Result<bool, String> {
+        let (resource, subresource) = rights::parts(right.resource);
         let attributes = json!({
-            "verb": right.verb, "group": right.group, "resource": right.resource, "name": right.name,
-            "namespace": right.namespace,
+            "verb": right.verb, "group": right.group, "resource": resource, "subresource": subresource,
+            "name": right.name, "namespace": right.namespace,
         });
         let (kind, path, spec) = match user {
             None => (

@@ -11,7 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use serde_json::{Value, json};
 use sidecarset_core::api::keys;
 
-use super::facts::{Asked, Facts, Fetched, Phase, Right, Target, Version};
+use super::facts::{Asked, Facts, Fetched, Gifts, Phase, Right, Target, Version};
 use super::trial::{self, Answer, Calls, PodTrial, SetTrial};
 use super::{Finding, Level, judge};
 
@@ -74,10 +74,14 @@ fn mk_facts() -> Facts {
         validating: Fetched::Found(vec![configuration("sets", validation)]),
         kruise_managers: Fetched::Found(Vec::new()),
         caller_rights: vec![mk_asked("create", Some(true))],
+        caller_gifts: Gifts { unlimited: vec![mk_asked("escalate", Some(true))], held: Vec::new() },
         webhook_rights: vec![mk_asked("list", Some(true)), mk_asked("watch", Some(true))],
+        controller_rights: vec![mk_asked("patch", Some(true))],
         namespace: Fetched::Found(namespace("hooks")),
         revision_namespace: ("old".to_owned(), Fetched::Found(namespace("old"))),
         deployment: Fetched::Found(json!({"spec": {"replicas": 3}, "status": {"availableReplicas": 3}})),
+        controller: Fetched::Found(mk_controller(&["controller", "--revision-namespace=old"])),
+        sets: Fetched::Found(12),
         service: Fetched::Found(json!({"spec": {"ports": [{"port": 443}]}})),
         endpoint_slices: Fetched::Found(vec![
             json!({"endpoints": [{"conditions": {"ready": true}}, {"conditions": {"ready": false}}]}),
@@ -95,6 +99,14 @@ fn mk_facts() -> Facts {
             bad: Answer::Refused(422, "denied".to_owned()),
         }),
     }
+}
+
+/// The Deployment of a controller with this command line.
+fn mk_controller(args: &[&str]) -> Value {
+    json!({
+        "spec": {"replicas": 2, "template": {"spec": {"containers": [{"args": args}]}}},
+        "status": {"availableReplicas": 2},
+    })
 }
 
 fn mk_definition(bundle: &str) -> Value {
@@ -168,7 +180,7 @@ fn a_good_install_has_nothing_to_tell() {
     let findings = judge(&mk_facts());
     let bad: Vec<&Finding> = findings.iter().filter(|finding| finding.level != Level::Ok).collect();
     assert!(bad.is_empty(), "{bad:#?}");
-    assert_eq!(findings.len(), 17);
+    assert_eq!(findings.len(), 21);
 }
 
 #[test]

@@ -1,14 +1,20 @@
 //! Our own objects in their namespace: is somebody there to answer.
 
 use serde_json::Value;
+use sidecarset_core::api::quantity::Quantity;
 
 use super::facts::Facts;
-use super::object::{items, text};
+use super::object::{container, items, option, text};
 use super::webhooks::{Purpose, hooks};
 use super::{Finding, fetched};
 
+/// Memory of a webhook without sets, measured: docs/reliability.md.
+const BASE_BYTES: i128 = 20_000_000;
+/// Memory of one set, measured with 50,000 of 1.4 KB while they are listed again: docs/reliability.md.
+const BYTES_OF_SET: i128 = 10_000;
+
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    vec![namespaces(facts), deployment(facts), service(facts)]
+    vec![namespaces(facts), deployment(facts), memory(facts), service(facts)]
 }
 
 /// Check `namespaces`: ours, and the one of stored revisions.
@@ -58,8 +64,7 @@ fn deployment(facts: &Facts) -> Finding {
         }
         Ok(Some(deployment)) => deployment,
     };
-    let number = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
-    let (wanted, available) = (number("/spec/replicas"), number("/status/availableReplicas"));
+    let (available, wanted) = available(deployment);
     let found = format!("{available} of {wanted} replicas are available");
     let fix = format!(
         "kubectl -n {namespace} describe deployment {name}; kubectl -n {namespace} logs deployment/{name}"
@@ -77,6 +82,44 @@ fn deployment(facts: &Facts) -> Finding {
         (available, wanted) if available < wanted => Finding::warn(CHECK, found, fix),
         _ => Finding::ok(CHECK, found),
     }
+}
+
+/// Replicas of a Deployment that are available, and that are wanted.
+pub(super) fn available(deployment: &Value) -> (i64, i64) {
+    let number = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    (number("/status/availableReplicas"), number("/spec/replicas"))
+}
+
+/// Check `memory`: whether a replica may use what the sets of the cluster need.
+fn memory(facts: &Facts) -> Finding {
+    const CHECK: &str = "memory";
+    let deployment = match fetched(CHECK, "the Deployment", &facts.deployment) {
+        Err(finding) => return finding,
+        Ok(None) => return Finding::skipped(CHECK, "there is no Deployment", "see deployment"),
+        Ok(Some(deployment)) => deployment,
+    };
+    if option(deployment, "sidecarsets").is_some() {
+        return Finding::ok(CHECK, "the sets come from a folder");
+    }
+    let limit = container(deployment).map_or("", |it| text(it, "/resources/limits/memory"));
+    let Ok(bytes) = Quantity::parse(limit).map(|limit| limit.milli_rounded_up() / 1000) else {
+        return Finding::ok(CHECK, "a replica has no limit");
+    };
+    let sets = match fetched(CHECK, "how many SidecarSets there are", &facts.sets) {
+        Err(finding) => return finding,
+        Ok(sets) => sets.copied().unwrap_or_default(),
+    };
+    let megabytes = (BASE_BYTES + BYTES_OF_SET * i128::from(sets)).div_euclid(1_000_000);
+    let found = format!("{sets} sets need about {megabytes} MB, the limit of a replica is {limit}");
+    if megabytes * 1_000_000 <= bytes {
+        return Finding::ok(CHECK, found);
+    }
+    let fix = format!(
+        "raise resources.limits.memory of the Deployment {} (Helm: resources.limits.memory) to {}M, with half as much again for what comes",
+        facts.target.service,
+        megabytes * 3 / 2
+    );
+    Finding::warn(CHECK, found, fix)
 }
 
 /// Check `service`: the address that the API server calls leads to a Pod that is ready.

@@ -230,6 +230,43 @@ fn before_the_install() {
         (
             |f| {
                 f.phase = Phase::Before;
+                f.caller_gifts.unlimited = vec![mk_asked("escalate", Some(false))];
+                f.caller_gifts.held = vec![
+                    mk_asked("get", Some(true)),
+                    mk_asked("list", Some(false)),
+                    mk_asked("watch", Some(false)),
+                ];
+            },
+            "install-rights",
+            Fail,
+            "a right which you lack, as the install has to: list sidecarsets (for reading the sets)",
+            "cluster-admin, or get this right, or the right to escalate sidecarsets",
+        ),
+        (
+            |f| {
+                f.phase = Phase::Before;
+                f.caller_gifts.unlimited = vec![mk_asked("escalate", Some(false))];
+                f.caller_gifts.held = vec![mk_asked("get", Some(true))];
+            },
+            "install-rights",
+            Ok,
+            "you may do all 1",
+            "",
+        ),
+        (
+            |f| {
+                f.phase = Phase::Before;
+                f.caller_gifts.unlimited = vec![mk_asked("escalate", None)];
+                f.caller_gifts.held = vec![mk_asked("get", Some(true)), mk_asked("list", None)];
+            },
+            "install-rights",
+            Skipped,
+            "cannot ask what you may do: no",
+            "subjectaccessreviews",
+        ),
+        (
+            |f| {
+                f.phase = Phase::Before;
                 *hook(&mut f.mutating, 0) = mk_hook("x", "pods", "/mutate-pod", "");
                 hook(&mut f.mutating, 0)["name"] = json!("mpod.kb.io");
                 f.target.webhook_configurations = vec!["sets".into()];

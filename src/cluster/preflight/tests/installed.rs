@@ -97,6 +97,163 @@ fn our_own_objects() {
     ]);
 }
 
+/// A Deployment of the webhook with this memory limit.
+fn mk_limited(limit: &str) -> Fetched<Value> {
+    Fetched::Found(json!({
+        "spec": {"replicas": 2, "template": {"spec": {"containers": [
+            {"args": ["webhook"], "resources": {"limits": {"memory": limit}}},
+        ]}}},
+        "status": {"availableReplicas": 2},
+    }))
+}
+
+#[test]
+fn memory_for_the_sets() {
+    use Level::{Ok, Skipped, Warn};
+    assert_rows(&[
+        (|_| {}, "memory", Ok, "no limit", ""),
+        (|f| f.deployment = mk_limited("256Mi"), "memory", Ok, "12 sets need about 20 MB, the limit", ""),
+        (
+            |f| {
+                f.deployment = mk_limited("256Mi");
+                f.sets = Fetched::Found(24_843);
+            },
+            "memory",
+            Ok,
+            "24843 sets need about 268 MB, the limit of a replica is 256Mi",
+            "",
+        ),
+        (
+            |f| {
+                f.deployment = mk_limited("256Mi");
+                f.sets = Fetched::Found(25_000);
+            },
+            "memory",
+            Warn,
+            "25000 sets need about 270 MB, the limit of a replica is 256Mi",
+            "resources.limits.memory of the Deployment hook (Helm: resources.limits.memory) to 405M",
+        ),
+        (
+            |f| {
+                f.deployment = mk_limited("1G");
+                f.sets = Fetched::Refused("no".into());
+            },
+            "memory",
+            Skipped,
+            "cannot read how many SidecarSets",
+            "account",
+        ),
+        (
+            |f| {
+                f.deployment = mk_limited("1M");
+                *at(&mut f.deployment, "/spec/template/spec/containers/0/args") =
+                    json!(["webhook", "--sidecarsets=/sets"]);
+            },
+            "memory",
+            Ok,
+            "from a folder",
+            "",
+        ),
+        (|f| f.deployment = Fetched::Absent, "memory", Skipped, "no Deployment", "see deployment"),
+    ]);
+}
+
+#[test]
+fn the_controller() {
+    use Level::{Fail, Ok, Skipped, Warn};
+    const DEPLOYMENT: &str = "controller-deployment";
+    assert_rows(&[
+        (|_| {}, DEPLOYMENT, Ok, "2 of 2 replicas", ""),
+        (
+            |f| *at(&mut f.controller, "/status/availableReplicas") = json!(0),
+            DEPLOYMENT,
+            Fail,
+            "0 of 2 replicas are available: status and rollouts of sets stand still",
+            "kubectl -n hooks describe deployment sidecarset-controller",
+        ),
+        (
+            |f| *at(&mut f.controller, "/status/availableReplicas") = json!(1),
+            DEPLOYMENT,
+            Warn,
+            "1 of 2",
+            "logs deployment/sidecarset-controller",
+        ),
+        // One leads, and nobody waits for it while it moves.
+        (|f| *at(&mut f.controller, "/spec/replicas") = json!(1), DEPLOYMENT, Ok, "2 of 1", ""),
+        (
+            |f| f.controller = Fetched::Absent,
+            DEPLOYMENT,
+            Skipped,
+            "no Deployment sidecarset-controller in namespace hooks",
+            "webhook-only",
+        ),
+        (
+            |f| f.controller = Fetched::Refused("no".into()),
+            DEPLOYMENT,
+            Skipped,
+            "cannot read the Deployment of the controller",
+            "account",
+        ),
+        (
+            |f| f.controller_rights.push(mk_asked("get", Some(false))),
+            "controller-rights",
+            Fail,
+            "the ServiceAccount of sidecarset-controller may not get sidecarsets",
+            "ClusterRoles and Roles sidecarset-controller",
+        ),
+        (
+            |f| f.controller_rights.push(mk_asked("get", None)),
+            "controller-rights",
+            Skipped,
+            "cannot ask what",
+            "subjectaccessreviews",
+        ),
+    ]);
+    let mut facts = mk_facts();
+    facts.controller = Fetched::Absent;
+    let checks: Vec<&str> = judge(&facts).iter().map(|finding| finding.check).collect();
+    assert_eq!(checks.len(), 19, "what is not there is told once: {checks:?}");
+}
+
+#[test]
+fn one_namespace_of_revisions() {
+    use Level::{Fail, Ok, Skipped};
+    const CHECK: &str = "revision-namespace";
+    assert_rows(&[
+        (|_| {}, CHECK, Ok, "webhook and controller use old", ""),
+        (
+            |f| f.controller = Fetched::Found(mk_controller(&["controller"])),
+            CHECK,
+            Fail,
+            "the controller keeps revisions in hooks, the webhook reads them in old",
+            "Deployments hook and sidecarset-controller the same --revision-namespace",
+        ),
+        (
+            |f| {
+                f.controller = Fetched::Found(mk_controller(&["controller"]));
+                f.revision_namespace.0 = "hooks".into();
+            },
+            CHECK,
+            Ok,
+            "use hooks",
+            "",
+        ),
+        (|f| f.deployment = Fetched::Absent, CHECK, Skipped, "no webhook to compare with", "deployment"),
+        (
+            |f| {
+                f.controller = Fetched::Found(mk_controller(&["controller"]));
+                f.deployment = mk_limited("1G");
+                *at(&mut f.deployment, "/spec/template/spec/containers/0/args") =
+                    json!(["webhook", "--sidecarsets=/sets"]);
+            },
+            CHECK,
+            Ok,
+            "a folder",
+            "",
+        ),
+    ]);
+}
+
 #[test]
 fn webhook_configurations() {
     use Level::{Fail, Skipped, Warn};
