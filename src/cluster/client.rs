@@ -1,6 +1,7 @@
 //! The client of the API server, from a kubeconfig or from inside a Pod.
 
 mod bound;
+mod connection;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +15,7 @@ pub use bound::MayWrite;
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// Longest silence on a connection that is in use. The quietest call is a watch, which ends after two minutes and carries bookmarks
-/// before; without a limit, a connection that broke without a sign is noticed after a quarter of an hour.
+/// before. This is for an API server that hangs; one whose machine has vanished is noticed sooner, see [`connection`].
 const READ_TIME: Duration = Duration::from_secs(130);
 
 /// Why there is no client.
@@ -145,8 +146,7 @@ fn signed(mut config: Config, component: &str) -> Config {
 }
 
 fn client(mut config: Config) -> Result<Client, ConnectError> {
-    config.connect_timeout = Some(CONNECT_TIME);
     config.read_timeout = Some(READ_TIME);
     config.reset_reader_on_write = true;
-    Client::try_from(config).map_err(ConnectError::Client)
+    connection::client(config, |stream| stream).map_err(ConnectError::Client)
 }

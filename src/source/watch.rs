@@ -43,8 +43,8 @@ use object::RawObject;
 use store::guarded;
 use world::{Changes, Happening, World};
 
-/// How long one watch call lasts. A connection that broke without a sign is noticed by its end, so this bounds how long a change can
-/// stay unseen then; the API server's own choice would be five to ten minutes.
+/// How long one watch call lasts. An API server that hangs is noticed by its end, so this bounds how long a change can stay unseen
+/// then; the API server's own choice would be five to ten minutes. One whose machine is gone is noticed by the connection itself.
 const WATCH_SECONDS: u32 = 120;
 /// Objects in one page of a list. A page is held twice or three times for a moment; half of what is usual keeps that near a megabyte.
 const PAGE: u32 = 250;

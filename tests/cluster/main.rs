@@ -55,6 +55,7 @@ mod set_api;
 mod sidecarsets;
 mod soak;
 mod supervisor;
+mod vanished;
 mod verdicts;
 mod webhook;
 mod workloads;

@@ -11,36 +11,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use kube::client::{Body, ConfigExt};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
 use kube::{Client, Config};
 use tokio::net::TcpStream;
-use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower::BoxError;
 
-use super::CONNECT_TIME;
+use super::connection;
 
 /// Says why nothing may be written now, or that it may.
 pub type MayWrite = Arc<dyn Fn() -> Result<(), BoxError> + Send + Sync>;
 
-/// A client made of `config` without retries, limits for reading or a proxy: each of its calls needs a limit of its own.
+/// A client made of `config`. It has no limit for reading, so each of its calls needs a limit of its own.
 pub(super) fn client(config: Config, may_write: MayWrite) -> Result<Client, kube::Error> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(CONNECT_TIME));
-    let tcp = ServiceExt::<axum::http::Uri>::map_response(tcp, move |stream| Bound {
-        stream,
-        may_write: Arc::clone(&may_write),
-    });
-    let tls = config.rustls_https_connector_with_connector(tcp)?;
-    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(tls);
-    let service = ServiceBuilder::new()
-        .layer(config.base_uri_layer())
-        .option_layer(config.auth_layer()?)
-        .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
-        .service(http);
-    Ok(Client::new(service, config.default_namespace))
+    connection::client(config, move |stream| Bound { stream, may_write: Arc::clone(&may_write) })
 }
 
 /// A connection that fails instead of writing when nothing may be written.
