@@ -19,6 +19,7 @@ mod folder;
 #[path = "../conformance/injection/judge.rs"]
 mod judge;
 mod layering;
+mod links;
 mod lint;
 mod process;
 mod rollout;
