@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::control_plane::ControlPlane;
 use crate::injected::items;
 use crate::packages::{
-    Helm, NAMESPACE, assert_ca_keeps_its_key, assert_taken, by_name, judge, kustomized, repository, warnings,
+    Helm, NAMESPACE, assert_ca_keeps_its_key, assert_taken, by_name, judge, kustomize, kustomized,
+    repository, warnings,
 };
 use crate::poll;
 use crate::webhook::{Webhook, restrict};
@@ -160,6 +161,39 @@ fn values_reach_what_they_are_for() {
     let bundle = minimal[PODS]["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap();
     let bundle = String::from_utf8(STANDARD.decode(bundle).unwrap()).unwrap();
     assert!(bundle.starts_with("-----BEGIN CERTIFICATE-----\n"), "{bundle}");
+}
+
+/// What values do in the chart, a component or a patch does with kustomize.
+#[test]
+#[ignore = "needs a control plane: make test"]
+fn kustomize_narrows_calls_and_networks_as_the_chart_does() {
+    let overlay = |name: &str| by_name(kustomize(judge(), &repository("tests/kustomize").join(name)));
+    let helm = Helm::new(judge());
+
+    let selected = overlay("selection").remove(PODS).unwrap();
+    let webhook = &selected["webhooks"][0];
+    assert_eq!(
+        webhook["objectSelector"],
+        json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]})
+    );
+    let pods = json!({
+        "exemptNamespaces": ["monitoring"], "objectSelector": webhook["objectSelector"],
+        "matchConditions": webhook["matchConditions"],
+    });
+    let rendered = helm.template(&["--set-json", &format!("webhooks.pods={pods}")]);
+    assert_eq!(by_name(rendered)[PODS]["webhooks"], selected["webhooks"]);
+
+    let from = r#"[{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]"#;
+    let metrics = format!("networkPolicy.metricsFrom={from}");
+    let rendered = helm.template(&["--set", "networkPolicy.enabled=true", "--set-json", &metrics]);
+    let policies = |objects: std::collections::BTreeMap<String, Value>| -> Vec<(String, Value)> {
+        let is_policy = |name: &str| name.starts_with("NetworkPolicy ");
+        let policies = objects.into_iter().filter(|(name, _)| is_policy(name));
+        policies.map(|(name, mut object)| (name, object["spec"].take())).collect()
+    };
+    let charted = policies(by_name(rendered));
+    assert_eq!(charted.len(), 2);
+    assert_eq!(policies(overlay("network-policy")), charted);
 }
 
 /// The program itself reads the arguments that the chart makes, and finds nothing wrong with any of them.

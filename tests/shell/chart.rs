@@ -1,4 +1,4 @@
-//! The Helm chart, as far as it can be checked without Helm: its page of values, its copies, its version. What it renders is
+//! Helm chart and overlays, as far as they can be checked without Helm: pages, copies, versions. What they render is
 //! looked at in `tests/cluster/helm.rs`.
 //!
 //! With `SIDECARSET_CHART_PAGE` in the environment the page is written to that path instead of compared.
@@ -40,6 +40,17 @@ fn the_chart_has_copies_of_what_belongs_elsewhere() {
     ] {
         let copied = text(&format!("manifests/chart/files/{copy}"));
         assert!(copied == text(original), "{copy} of the chart is stale: run make generate and commit it");
+    }
+}
+
+/// What the page says about kustomize is what the cluster tests apply.
+#[test]
+fn the_page_of_the_install_shows_the_overlays_of_the_tests() {
+    for overlay in ["selection", "network-policy"] {
+        let file = text(&format!("tests/kustomize/{overlay}/kustomization.yaml"));
+        let (_, patches) = file.split_once("patches:").expect("it has patches");
+        let shown = format!("```yaml\npatches:{patches}```\n");
+        assert!(text("docs/install.md").contains(&shown), "docs/install.md lacks\n{shown}");
     }
 }
 
