@@ -14,8 +14,6 @@
 mod apply;
 mod calls;
 pub mod events;
-#[cfg(test)]
-mod fixtures;
 pub mod leader;
 pub mod pods;
 pub mod queue;
@@ -281,3 +279,6 @@ impl Controller {
         self.leadership.check().is_ok()
     }
 }
+
+#[cfg(test)]
+mod fixtures;
