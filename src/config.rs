@@ -42,6 +42,8 @@ pub struct ServeConfig {
     pub debug: Option<String>,
     /// Requests that are answered at a time.
     pub max_in_flight: usize,
+    /// Bytes of their bodies, beyond the first 32 KiB of each.
+    pub max_body_bytes_in_flight: usize,
     /// How long to go on serving after the first signal.
     pub shutdown_delay: Duration,
     /// How log lines look.
@@ -142,6 +144,7 @@ impl ServeConfig {
             cert_host,
             ca_out,
             max_in_flight,
+            max_body_bytes_in_flight,
             shutdown_delay,
             connection_age,
             debug_endpoints,
@@ -171,6 +174,7 @@ impl ServeConfig {
             otlp_endpoint,
             debug: debug_endpoints.then(|| print::as_yaml(settings)),
             max_in_flight,
+            max_body_bytes_in_flight,
             shutdown_delay,
             log_format,
             log_level,

@@ -26,11 +26,11 @@ use sidecarset_core::admission::{Decision, Verdict};
 pub use certificates::CertificateMetrics;
 pub use controller::{ControllerMetrics, LookResult, PodWriteLabel, PodWriteResult, WriteKind};
 pub use exposition::Format;
-pub use labels::{ApiEndpoint, EventResult, Handshake, Operation, Outcome};
+pub use labels::{ApiEndpoint, EventResult, Handshake, Limit, Operation, Outcome};
 pub use registrar::{Described, Registrar};
 pub use watch::{LiveReadResult, WatchMetrics, WatchedKind};
 
-use labels::{AdmissionLabels, ApiLabels, EventLabels, HandshakeLabels, RuleLabels};
+use labels::{AdmissionLabels, ApiLabels, EventLabels, HandshakeLabels, LimitLabels, RuleLabels};
 
 /// Upper ends of the histogram's buckets, in seconds. A usual admission takes tens of microseconds, the API server's default
 /// patience is 10 s; 1 s has an end of its own, because an alert asks for it.
@@ -56,13 +56,14 @@ pub struct Metrics {
     api_requests: Family<ApiLabels, Counter>,
     admission_seconds: Histogram,
     admissions_in_flight: Gauge,
-    /// Most requests that are answered at a time.
-    pub in_flight_limit: Gauge,
+    in_flight_limit: Gauge,
+    /// Bytes that large bodies of requests and their answers take.
+    pub body_bytes: Gauge,
+    body_bytes_limit: Gauge,
     denied: Family<RuleLabels, Counter>,
     skipped_sets: Family<RuleLabels, Counter>,
     injected_sets: Counter,
-    /// Requests that were turned away because too many were in flight.
-    pub shed: Counter,
+    shed: Family<LimitLabels, Counter>,
     /// SidecarSets in the Snapshot.
     pub sidecarsets: Gauge,
     /// Reloads of the source that failed; the last good state stayed.
@@ -114,10 +115,12 @@ impl Metrics {
             admission_seconds: Histogram::new(ADMISSION_BUCKETS),
             admissions_in_flight: Gauge::default(),
             in_flight_limit: Gauge::default(),
+            body_bytes: Gauge::default(),
+            body_bytes_limit: Gauge::default(),
             denied: Family::default(),
             skipped_sets: Family::default(),
             injected_sets: Counter::default(),
-            shed: Counter::default(),
+            shed: Family::default(),
             sidecarsets: Gauge::default(),
             source_reload_failures: Counter::default(),
             source_last_success: Gauge::default(),
@@ -168,7 +171,21 @@ impl Metrics {
             "Requests that are answered at a time at most",
             self.in_flight_limit.clone(),
         );
-        r.register("admission_shed", "Requests turned away by the in-flight limit", self.shed.clone());
+        r.register(
+            "admission_body_bytes",
+            "Memory that large bodies of requests and their answers take",
+            self.body_bytes.clone(),
+        );
+        r.register(
+            "admission_body_bytes_limit",
+            "Memory that large bodies of requests and their answers may take",
+            self.body_bytes_limit.clone(),
+        );
+        r.register(
+            "admission_shed",
+            "Requests turned away, by the limit that was reached",
+            self.shed.clone(),
+        );
         r.register("admission_denied", "Denied Pods by the rule behind it", self.denied.clone());
         r.register(
             "admission_skipped_sets",
@@ -211,11 +228,31 @@ impl Metrics {
                 drop(self.api_requests.get_or_create(&ApiLabels { endpoint, verdict }));
             }
         }
+        for limit in Limit::ALL {
+            drop(self.shed.get_or_create(&LimitLabels { limit }));
+        }
         // An alert asks for the first of them.
         drop(self.skipped_sets.get_or_create(&RuleLabels { rule: "D-22" }));
         for verdict in [Outcome::BadRequest, Outcome::Failed] {
             drop(self.admissions.get_or_create(&AdmissionLabels { operation: Operation::Unknown, verdict }));
         }
+    }
+
+    /// Shows what may be answered at a time: requests, and bytes of their bodies.
+    pub fn limits(&self, requests: usize, body_bytes: usize) {
+        self.in_flight_limit.set(i64::try_from(requests).unwrap_or(i64::MAX));
+        self.body_bytes_limit.set(i64::try_from(body_bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Counts one request that was turned away.
+    pub fn shed(&self, limit: Limit) {
+        self.shed.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// Requests that were turned away because of `limit`.
+    #[must_use]
+    pub fn shed_by(&self, limit: Limit) -> u64 {
+        self.shed.get_or_create(&LimitLabels { limit }).get()
     }
 
     /// Counts one admission and its duration.
@@ -364,8 +401,8 @@ mod tests {
         let metrics = Metrics::new("1.2.3");
         metrics.admission(Operation::Create, Outcome::Patched, Duration::from_micros(30));
         metrics.api_request(ApiEndpoint::Validate, Outcome::Denied);
-        metrics.shed.inc();
-        metrics.in_flight_limit.set(1024);
+        metrics.shed(Limit::BodyBytes);
+        metrics.limits(1024, 65_536);
         metrics.connections.handshake(Handshake::Refused);
         let _open = metrics.connections.enter();
         drop(metrics.connections.enter());
@@ -381,7 +418,10 @@ mod tests {
             "sidecarset_admission_duration_seconds_bucket{le=\"0.00005\"} 1",
             "sidecarset_admission_in_flight 3",
             "sidecarset_admission_in_flight_limit 1024",
-            "sidecarset_admission_shed_total 1",
+            "sidecarset_admission_body_bytes 0",
+            "sidecarset_admission_body_bytes_limit 65536",
+            "sidecarset_admission_shed_total{limit=\"requests\"} 0",
+            "sidecarset_admission_shed_total{limit=\"body_bytes\"} 1",
             "sidecarset_admission_injected_sets_total 0",
             "sidecarset_sidecarsets 0",
             "sidecarset_source_reload_failures_total 0",

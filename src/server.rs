@@ -1,5 +1,6 @@
 //! The HTTP side: `app(state)` answers the API server, [`probes::app`] the kubelet and Prometheus.
 
+mod body;
 pub mod convert;
 pub mod debug;
 mod intake;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, Version, header};
 use axum::middleware::{self, Next};
@@ -43,12 +45,15 @@ pub struct RequestLimits {
     pub conversion_bytes: usize,
     /// Time for a body to arrive.
     pub body_time: Duration,
-    /// Time after which a request whose body is still arriving may lose its place in flight to another one.
+    /// Time after which a request whose body is still arriving may lose its place in flight, or its memory, to another one.
     pub body_patience: Duration,
     /// Time for the whole answer if the request names none; the API server's longest is 30 s.
     pub answer_time: Duration,
     /// Requests at a time; more are answered with 503 at once.
     pub in_flight: usize,
+    /// Bytes of bodies at a time, beyond the first 32 KiB of each; what needs more is answered with 503. A body that is alone is always
+    /// taken.
+    pub body_bytes_in_flight: usize,
 }
 
 impl Default for RequestLimits {
@@ -61,6 +66,7 @@ impl Default for RequestLimits {
             body_patience: Duration::from_secs(1),
             answer_time: Duration::from_secs(30),
             in_flight: 1024,
+            body_bytes_in_flight: 96 << 20,
         }
     }
 }
@@ -88,7 +94,7 @@ pub struct AppState {
     pub spans: Spans,
     /// Who hears what the owner of a set should know.
     pub faults: Box<dyn Faults>,
-    slots: Slots,
+    slots: Arc<Slots>,
 }
 
 impl AppState {
@@ -103,8 +109,9 @@ impl AppState {
         validation: Options,
         limits: RequestLimits,
     ) -> Self {
-        let slots = Slots::new(limits.in_flight, limits.body_patience);
-        metrics.in_flight_limit.set(i64::try_from(limits.in_flight).unwrap_or(i64::MAX));
+        let taken = metrics.body_bytes.clone();
+        let slots = Slots::new(limits.in_flight, limits.body_bytes_in_flight, limits.body_patience, taken);
+        metrics.limits(limits.in_flight, limits.body_bytes_in_flight);
         Self {
             published,
             metrics,
@@ -199,7 +206,7 @@ async fn off_the_pod_path<T: Send + 'static>(
 fn finish_api_call(
     state: &AppState,
     endpoint: ApiEndpoint,
-    result: Result<(String, Outcome), Failure>,
+    result: Result<(impl Into<Body>, Outcome), Failure>,
 ) -> Response {
     match result {
         Ok((body, outcome)) => {
@@ -213,6 +220,7 @@ fn finish_api_call(
             tracing::warn!(
                 code = failure.code.as_u16(),
                 reason = failure.reason(),
+                limit = failure.limit(),
                 endpoint = endpoint.as_str(),
                 "request about SidecarSets not answered"
             );

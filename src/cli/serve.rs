@@ -102,7 +102,11 @@ async fn state(
         Box::new(CountingDraw::default()),
         config.features,
         config.validation,
-        RequestLimits { in_flight: config.max_in_flight, ..RequestLimits::default() },
+        RequestLimits {
+            in_flight: config.max_in_flight,
+            body_bytes_in_flight: config.max_body_bytes_in_flight,
+            ..RequestLimits::default()
+        },
     );
     if let Some(events) = events {
         state = state.telling(events);

@@ -90,6 +90,28 @@ impl ApiEndpoint {
     }
 }
 
+/// A limit on what is answered at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Requests in flight.
+    Requests,
+    /// Bytes of their bodies.
+    BodyBytes,
+}
+
+impl Limit {
+    pub(super) const ALL: [Self; 2] = [Self::Requests, Self::BodyBytes];
+
+    /// The word in labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::BodyBytes => "body_bytes",
+        }
+    }
+}
+
 /// How a TLS handshake ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Handshake {
@@ -153,7 +175,7 @@ macro_rules! label_values {
     )+};
 }
 
-label_values!(Outcome, Operation, ApiEndpoint, Handshake, EventResult);
+label_values!(Outcome, Operation, ApiEndpoint, Limit, Handshake, EventResult);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ApiLabels {
@@ -172,6 +194,11 @@ pub(super) struct AdmissionLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct RuleLabels {
     pub(super) rule: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LimitLabels {
+    pub(super) limit: Limit,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use sidecarset_core::json::push_string;
 use sidecarset_core::set_admission;
 
 use super::AppState;
+use super::body::with_share;
 use super::intake::{self, Call};
 use super::review::shorten;
 use super::status::Failure;
@@ -29,10 +31,19 @@ pub async fn convert(State(state): State<Arc<AppState>>, request: Request) -> Re
     super::finish_api_call(&state, ApiEndpoint::Convert, result)
 }
 
-async fn answer(state: &AppState, request: Request, started: Instant) -> Result<(String, Outcome), Failure> {
+async fn answer(state: &AppState, request: Request, started: Instant) -> Result<(Bytes, Outcome), Failure> {
     let limit = state.limits.conversion_bytes;
-    let Call { body, deadline, slot: _slot } = intake::receive(state, request, started, limit).await?;
-    let answer = super::off_the_pod_path(move || convert_review(&body, started)).await??;
+    let Call { body, deadline, slot } = intake::receive(state, request, started, limit).await?;
+    // The list of converted objects, and the answer with a copy of it.
+    let share = intake::hold(state, 2 * body.len(), &body)?;
+    let answer = super::off_the_pod_path(move || {
+        // Whoever hangs up does not end this thread, so what it holds stays with it.
+        let _slot = slot;
+        let (answer, outcome) = convert_review(&body, started)?;
+        // A client that does not read its answer keeps that memory.
+        Ok((with_share(answer, share), outcome))
+    });
+    let answer = answer.await??;
     deadline.check()?;
     Ok(answer)
 }

@@ -1,20 +1,18 @@
 //! What every endpoint does with a request before it looks into it: a free slot, a deadline, a body of bounded size.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::AppState;
-use super::slots::{Slot, Slots};
+use super::body::{self, Broken};
+use super::slots::{NoRoom, Share, Slot};
 use super::status::Failure;
 use crate::duration;
+use crate::metrics::Limit;
 
 /// A request that arrived whole.
 #[derive(Debug)]
@@ -28,11 +26,11 @@ pub(super) struct Call {
 }
 
 /// Receives a request with a body of at most `limit` bytes. While the body is on its way for longer than
-/// [`super::RequestLimits::body_patience`], its place may go to another request.
+/// [`super::RequestLimits::body_patience`], its place and its memory may go to other requests.
 ///
 /// # Errors
 ///
-/// Too many requests in flight, a body that is too large, too slow or broken, or a timeout that is none.
+/// Too many requests in flight, no memory for the body, a body that is too large, too slow or broken, or a timeout that is none.
 pub(super) async fn receive(
     state: &AppState,
     request: Request,
@@ -40,38 +38,35 @@ pub(super) async fn receive(
     limit: usize,
 ) -> Result<Call, Failure> {
     let Some(slot) = state.slots.take() else {
-        state.metrics.shed.inc();
-        return Err(Failure::unavailable(format!(
-            "{} requests are being answered, which is the limit (--max-in-flight)",
-            state.limits.in_flight
-        )));
+        let most = state.limits.in_flight;
+        let what = format!("{most} requests are being answered, which is the limit (--max-in-flight)");
+        return Err(shed(state, Limit::Requests, what));
     };
     let deadline = Deadline::new(started, request.uri().query(), state.limits.answer_time)?;
-    let body = read_body(state, request.into_body(), &deadline, limit);
-    let (body, slot) = arrive(&state.slots, slot, body).await?;
+    let (body, slot) = read_body(state, slot, request.into_body(), &deadline, limit).await?;
     Ok(Call { body, deadline, slot })
 }
 
-/// Waits for the body, with a place that is only lent meanwhile.
-async fn arrive(
-    slots: &Slots,
-    slot: Slot,
-    body: impl Future<Output = Result<Bytes, Failure>>,
-) -> Result<(Bytes, Slot), Failure> {
-    let mut body = pin!(body);
-    // Mostly it is there already.
-    if let Poll::Ready(body) = poll_fn(|context| Poll::Ready(body.as_mut().poll(context))).await {
-        return Ok((body?, slot));
-    }
-    let loan = slots.lend(slot);
-    let body = tokio::select! {
-        biased;
-        body = body => Some(body?),
-        () = loan.lost() => None,
-    };
-    body.zip(loan.keep()).ok_or_else(|| {
-        Failure::body_too_slow("the body did not arrive, and another request needed its place in flight")
-    })
+/// Memory for `bytes` that a request needs besides its body.
+///
+/// # Errors
+///
+/// Bodies and answers of other requests take it all.
+pub(super) fn hold(state: &AppState, bytes: usize, body: &Bytes) -> Result<Share, Failure> {
+    state.slots.hold(bytes, body.len()).ok_or_else(|| no_memory(state))
+}
+
+fn no_memory(state: &AppState) -> Failure {
+    let most = state.limits.body_bytes_in_flight;
+    let what = format!(
+        "bodies of requests that are being answered take {most} bytes, which is the limit (--max-body-bytes-in-flight)"
+    );
+    shed(state, Limit::BodyBytes, what)
+}
+
+fn shed(state: &AppState, limit: Limit, message: String) -> Failure {
+    state.metrics.shed(limit);
+    Failure::overloaded(limit, message)
 }
 
 /// The `Content-Type`, empty if there is none.
@@ -86,7 +81,8 @@ pub(super) fn wrong_content_type(found: &[u8]) -> String {
 }
 
 /// HTTP 200 with a JSON text.
-pub(super) fn json(body: String) -> Response {
+pub(super) fn json(body: impl Into<Body>) -> Response {
+    let body: Body = body.into();
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
@@ -128,10 +124,11 @@ impl Deadline {
 
 async fn read_body(
     state: &AppState,
+    slot: Slot,
     body: Body,
     deadline: &Deadline,
     limit: usize,
-) -> Result<Bytes, Failure> {
+) -> Result<(Bytes, Slot), Failure> {
     let too_large = || {
         Failure::too_large(format!("the body is larger than {limit} bytes, which is the most that is taken"))
     };
@@ -141,10 +138,17 @@ async fn read_body(
     }
     let body_limit = Instant::now() + state.limits.body_time;
     let until = deadline.at.min(body_limit);
-    match tokio::time::timeout_at(until.into(), Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
-        Ok(Err(error)) => Err(Failure::bad_request(format!("the body did not arrive whole: {error}"))),
+    let arrival = body::receive(&state.slots, slot, body, limit);
+    match tokio::time::timeout_at(until.into(), arrival).await {
+        Ok(Ok(arrived)) => Ok(arrived),
+        Ok(Err(Broken::TooLarge)) => Err(too_large()),
+        Ok(Err(Broken::Client(error))) => {
+            Err(Failure::bad_request(format!("the body did not arrive whole: {error}")))
+        }
+        Ok(Err(Broken::NoRoom(NoRoom::Spent))) => Err(no_memory(state)),
+        Ok(Err(Broken::NoRoom(NoRoom::Lost))) => Err(Failure::body_too_slow(
+            "the body did not arrive, and another request needed its place in flight or its memory",
+        )),
         Err(_elapsed) if until < body_limit => Err(deadline.missed()),
         Err(_elapsed) => {
             let seconds = state.limits.body_time.as_secs_f64();

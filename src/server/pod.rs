@@ -34,6 +34,7 @@ pub async fn mutate(State(state): State<Arc<AppState>>, request: Request) -> Res
             tracing::warn!(
                 code = failure.code.as_u16(),
                 reason = failure.reason(),
+                limit = failure.limit(),
                 verdict = outcome.as_str(),
                 "admission request not answered"
             );

@@ -53,12 +53,18 @@ async fn answer(
     check_content_type(request.headers())?;
     // Upstream's limit is one byte smaller than ours for Pods (A-WIRE-4).
     let limit = state.limits.body_bytes.saturating_sub(1);
-    let Call { body, deadline, slot: _slot } = intake::receive(state, request, started, limit).await?;
+    let Call { body, deadline, slot } = intake::receive(state, request, started, limit).await?;
+    // Whoever hangs up does not end the thread that judges, so it keeps the place.
+    let slot = Arc::new(slot);
     let patience = tokio::time::Instant::now() + CATCH_UP;
     loop {
-        let (for_thread, body, seen) = (Arc::clone(state), body.clone(), state.published.count());
-        let (answer, outcome) =
-            super::off_the_pod_path(move || judge(&for_thread, &body, endpoint, started)).await??;
+        let (for_thread, body, slot) = (Arc::clone(state), body.clone(), Arc::clone(&slot));
+        let seen = state.published.count();
+        let judging = super::off_the_pod_path(move || {
+            let _slot = slot;
+            judge(&for_thread, &body, endpoint, started)
+        });
+        let (answer, outcome) = judging.await??;
         deadline.check()?;
         let may_be_early = outcome == Outcome::Denied && state.reads_a_cluster();
         if !may_be_early || tokio::time::timeout_at(patience, state.published.more_than(seen)).await.is_err()

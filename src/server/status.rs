@@ -4,6 +4,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::metrics::Limit;
+
 /// A request that gets no AdmissionReview back. Rule: I-RESP-5. Decision: D-22.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -12,11 +14,12 @@ pub struct Failure {
     reason: &'static str,
     message: String,
     retry: bool,
+    limit: Option<Limit>,
 }
 
 impl Failure {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), retry: false }
+        Self { code, reason, message: message.into(), retry: false, limit: None }
     }
 
     /// The request is not what we serve.
@@ -64,6 +67,11 @@ impl Failure {
         Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message) }
     }
 
+    /// We have reached `limit`; the API server tries again as above.
+    pub fn overloaded(limit: Limit, message: impl Into<String>) -> Self {
+        Self { limit: Some(limit), ..Self::unavailable(message) }
+    }
+
     /// The caller's time is over.
     pub fn too_late(message: impl Into<String>) -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message)
@@ -73,6 +81,12 @@ impl Failure {
     #[must_use]
     pub fn is_the_requests_fault(&self) -> bool {
         self.code.is_client_error()
+    }
+
+    /// The limit of ours that was reached, for the log.
+    #[must_use]
+    pub fn limit(&self) -> Option<&'static str> {
+        self.limit.map(Limit::as_str)
     }
 
     /// The Kubernetes word for it; safe to log, which the message is not.

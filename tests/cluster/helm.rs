@@ -201,8 +201,7 @@ fn kustomize_narrows_calls_and_networks_as_the_chart_does() {
 #[ignore = "needs a control plane: make test"]
 fn the_program_takes_the_arguments_of_the_chart() {
     let helm = Helm::new(judge());
-    let more =
-        "maxInFlight=50,workers=3,connectionAge=90s,logLevel=debug,allowPrivileged=false,listenAddress=::1";
+    let more = "maxInFlight=50,maxBodyBytesInFlight=1Gi,workers=3,connectionAge=90s,logLevel=debug,allowPrivileged=false,listenAddress=::1";
     let variant = values("fail-open");
     for arguments in [vec![], vec!["--values", &variant], vec!["--set", more]] {
         let rendered = by_name(helm.template(&arguments));

@@ -41,7 +41,7 @@ fn an_overloaded_webhook_loses_no_pod() {
             (0..CREATORS).map(|creator| create(client.clone(), creator, Arc::clone(&note))).collect();
         creators.join_all().await.into_iter().flatten().collect()
     });
-    let shed = webhook.metric("sidecarset_admission_shed_total ").unwrap();
+    let shed = webhook.metric("sidecarset_admission_shed_total{limit=\"requests\"} ").unwrap();
     eprintln!(
         "{} Pods at {CREATORS} at a time, {shed} requests turned away, refused: {}",
         CREATORS * PODS,

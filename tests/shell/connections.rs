@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Channel, Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use sidecarset::metrics::Limit;
 use sidecarset::server::RequestLimits;
 use sidecarset::tls::accept::ConnectionLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -159,7 +160,7 @@ async fn slow_bodies_lose_their_places_in_flight_to_who_needs_them() {
     assert_eq!(server.post_http1().await.status(), StatusCode::OK);
     let rest = rest_of(&mut slow[0]).await;
     assert!(rest.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&rest));
-    assert_eq!(server.state.metrics.shed.get(), 0);
+    assert_eq!(server.state.metrics.shed_by(Limit::Requests), 0);
     slow[1].write_all(&[b' '; 94]).await.expect("sent");
     let mut answer = [0; 12];
     slow[1].read_exact(&mut answer).await.expect("answered");

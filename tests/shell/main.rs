@@ -3,6 +3,7 @@
 
 #[path = "../fixtures/admission.rs"]
 mod admission;
+mod bodies;
 mod certificates;
 mod chart;
 mod client_ca;

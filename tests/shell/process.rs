@@ -86,8 +86,15 @@ impl Webhook {
         self.log.lock().expect("lock").iter().any(|line| line.contains(text))
     }
 
+    /// The most memory in RAM that the process has had, in bytes.
+    pub(crate) fn peak_memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("readable");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.and_then(|peak| peak.parse::<usize>().ok()).expect("a number") * 1024
+    }
+
     /// Status line, headers and body of one request on a connection of its own.
-    async fn probe(&self, path: &str) -> String {
+    pub(crate) async fn probe(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.probes).await.expect("connected");
         let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.expect("sent");

@@ -11,6 +11,7 @@ use axum::routing::get;
 use http_body_util::BodyExt;
 use http_body_util::channel::{Channel, Sender};
 use serde_json::{Value, json};
+use sidecarset::metrics::Limit;
 use sidecarset::server::probes::{self, Check, Health, Readiness};
 use sidecarset::server::{self, RequestLimits};
 use tower::ServiceExt;
@@ -339,7 +340,7 @@ async fn too_many_requests_are_shed_and_counted() {
 
     let second = send(server::app(Arc::clone(&state)), mk_request(mk_review().to_string())).await;
     second.assert_status(503, "ServiceUnavailable", "--max-in-flight");
-    assert_eq!(state.metrics.shed.get(), 1);
+    assert_eq!(state.metrics.shed_by(Limit::Requests), 1);
 
     drop(sender);
     first.await.expect("answered").assert_status(400, "BadRequest", "the body is empty");

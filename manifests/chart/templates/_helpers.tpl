@@ -96,6 +96,9 @@ cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/sidecarset-serving-cert
 {{- if ne (int .maxInFlight) 1024 }}
 - --max-in-flight={{ int .maxInFlight }}
 {{- end }}
+{{- if ne .maxBodyBytesInFlight "96Mi" }}
+- --max-body-bytes-in-flight={{ .maxBodyBytesInFlight }}
+{{- end }}
 {{- if ne (int .workers) 2 }}
 - --workers={{ int .workers }}
 {{- end }}

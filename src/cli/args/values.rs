@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use axum::http::Uri;
 use sidecarset_core::api::names::{is_dns_label, is_dns_subdomain};
+use sidecarset_core::api::quantity::Quantity;
 use sidecarset_core::context::Features;
 use tracing::level_filters::LevelFilter;
 
@@ -42,6 +43,14 @@ pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn parse_number<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
     number.ok_or_else(|| format!("write a number from {LEAST} to {MOST}"))
+}
+
+/// A number of bytes from `LEAST` to `MOST` MiB, as Kubernetes writes memory.
+pub(super) fn parse_bytes<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
+    let bytes = Quantity::parse(text).ok().map(|quantity| quantity.milli_rounded_up() / 1000);
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    let bytes = bytes.filter(|bytes| (LEAST << 20..=MOST << 20).contains(bytes));
+    bytes.ok_or_else(|| format!("write a number of bytes from {LEAST}Mi to {MOST}Mi, for example 96Mi"))
 }
 
 pub(super) fn parse_host(text: &str) -> Result<String, String> {
@@ -133,6 +142,19 @@ mod tests {
         assert_eq!(parse_feature_gates(""), Ok(Gates::default()));
         let on = parse_feature_gates("SidecarSetPatchPodMetadataDefaultsAllowed=true").expect("known");
         assert!(on.patch_metadata_defaults_allowed && !on.features.sort_sidecar_containers);
+    }
+
+    #[test]
+    fn bytes_are_written_as_memory_is() {
+        let parse = parse_bytes::<32, 1024>;
+        for (text, bytes) in
+            [("32Mi", 32 << 20), ("1Gi", 1 << 30), ("100663296", 96 << 20), ("64M", 64_000_000)]
+        {
+            assert_eq!(parse(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "31Mi", "33554431", "1025Mi", "-64Mi", "64MiB", "64 Mi", "9e30"] {
+            assert!(parse(text).is_err_and(|told| told.contains("from 32Mi to 1024Mi")), "{text}");
+        }
     }
 
     #[test]

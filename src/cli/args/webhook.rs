@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::shared::{ConfigArgs, JudgingArgs, LogArgs};
-use super::values::{parse_address, parse_collector, parse_host, parse_label, parse_name, parse_number};
+use super::values::{
+    parse_address, parse_bytes, parse_collector, parse_host, parse_label, parse_name, parse_number,
+};
 
 /// Arguments of `sidecarset webhook`.
 #[derive(Debug, clap::Args)]
@@ -61,6 +63,12 @@ pub struct WebhookArgs {
     #[arg(long, env = "SIDECARSET_MAX_IN_FLIGHT", value_name = "N", default_value = "1024",
           value_parser = parse_number::<1, 1_000_000>)]
     pub max_in_flight: usize,
+
+    /// Memory for bodies of requests that are answered at a time, beyond the first 32 KiB of each; who needs more gets 503 with
+    /// Retry-After. At least what the largest request needs
+    #[arg(long, env = "SIDECARSET_MAX_BODY_BYTES_IN_FLIGHT", value_name = "BYTES", default_value = "96Mi",
+          value_parser = parse_bytes::<32, 1_048_576>)]
+    pub max_body_bytes_in_flight: usize,
 
     /// How long to go on serving after SIGTERM, so that the last clients notice; in a cluster, longer than the readiness
     /// probe needs to fail (for example 10s)
