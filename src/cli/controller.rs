@@ -14,6 +14,7 @@ use crate::controller::{Controller, Settings};
 use crate::metrics::Metrics;
 use crate::server::probes::{self, Check, Health};
 use crate::shutdown::Signals;
+use crate::tls::accept::{self, ConnectionLimits};
 
 /// Works until it is told to stop. `warnings` about the settings are logged first. Exit code: 0 stopped, 1 it ended by itself, mostly
 /// because the Lease was lost, 2 cannot run.
@@ -50,7 +51,7 @@ async fn work(config: ControllerConfig, metrics: Arc<Metrics>) -> Result<ExitCod
         Health { holds: for_check.is_synced(), detail: leads.to_owned() }
     });
     let app = probes::without_admissions(metrics, vec![synced]);
-    tokio::spawn(async move { axum::serve(probe_listener, app).await });
+    tokio::spawn(accept::serve_plain(probe_listener, app, ConnectionLimits::of_probes()));
     tracing::info!("started; probes and metrics: http://{address}/readyz?verbose");
     let stop = async {
         let signal = signals.next().await;

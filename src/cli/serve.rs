@@ -154,7 +154,7 @@ async fn listen(
     if let Some(configuration) = &config.debug {
         probe_app = probe_app.merge(server::debug::routes(Arc::clone(state), configuration.clone()));
     }
-    tokio::spawn(async move { axum::serve(probe_listener, probe_app).await });
+    tokio::spawn(accept::serve_plain(probe_listener, probe_app, ConnectionLimits::of_probes()));
     let place = place(&config.certificate, address, probe_address);
     tokio::spawn(announce::run(place, readiness, Arc::clone(state)));
     Ok(Server { stop, task })

@@ -1,4 +1,5 @@
-//! The accept loop: TLS handshakes in their own tasks, HTTP/1.1 and HTTP/2, limits on everything a client can hold up.
+//! The accept loop: TLS handshakes in their own tasks, HTTP/1.1 and HTTP/2, limits on everything a client can hold up. The port of probes
+//! has the same loop without TLS.
 
 use std::io;
 use std::pin::pin;
@@ -14,6 +15,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::{AlertDescription, ServerConfig};
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -25,6 +27,10 @@ use crate::metrics::{ConnectionCounts, Handshake};
 
 /// How long a connection that idles at the end may still begin a request: what the client has sent by then is answered.
 const LAST_CALL: Duration = Duration::from_millis(200);
+
+/// How many bytes are read ahead of a connection, and so about how long the head of a request may be. HTTP/1.1 only: HTTP/2 has its windows, and
+/// hyper's own limit for heads.
+const READ_AHEAD: usize = 32 << 10;
 
 /// What a client may hold up, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +70,22 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// Serves `router` on `listener` until `stop` resolves, then closes idle connections, lets requests in flight end, and
+impl ConnectionLimits {
+    /// For a port without TLS that answers short questions of few clients: kubelet and Prometheus.
+    #[must_use]
+    pub fn of_probes() -> Self {
+        Self {
+            idle: Duration::from_secs(30),
+            age: Duration::MAX,
+            connections: 64,
+            // A probe has a second, and waits meanwhile.
+            settled: Duration::from_millis(50),
+            ..Self::default()
+        }
+    }
+}
+
+/// Serves `router` over TLS on `listener` until `stop` resolves, then closes idle connections, lets requests in flight end, and
 /// returns. Bounding that last wait is up to the caller. Connections and handshakes are counted in `counts`.
 pub async fn serve(
     listener: TcpListener,
@@ -74,10 +95,26 @@ pub async fn serve(
     counts: ConnectionCounts,
     stop: impl Future<Output = ()>,
 ) {
+    serve_over(Some(TlsAcceptor::from(tls)), listener, router, limits, counts, stop).await;
+}
+
+/// Serves `router` on `listener` as plain HTTP/1.1 for as long as the runtime lives. Nothing is counted.
+pub async fn serve_plain(listener: TcpListener, router: Router, limits: ConnectionLimits) {
+    let (counts, never) = (ConnectionCounts::default(), std::future::pending());
+    serve_over(None, listener, router, limits, counts, never).await;
+}
+
+async fn serve_over(
+    acceptor: Option<TlsAcceptor>,
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    counts: ConnectionCounts,
+    stop: impl Future<Output = ()>,
+) {
     if let Err(error) = notice_clients_that_vanish(&listener, limits.unacknowledged) {
         tracing::warn!(%error, "cannot set TCP options: a client that vanishes holds its connection for longer");
     }
-    let acceptor = TlsAcceptor::from(tls);
     let room = Room::new(limits.connections, counts.clone());
     let (stopping, _) = watch::channel(());
     let mut stop = pin!(stop);
@@ -150,8 +187,25 @@ fn jitter(age: Duration, number: u64) -> Duration {
     Duration::try_from_secs_f64(age.as_secs_f64() * (0.9 + 0.2 * fraction)).unwrap_or(Duration::MAX)
 }
 
+/// What both sides agreed on in the handshake.
+#[derive(Debug, Clone, Copy, Default)]
+struct Agreed {
+    http2: bool,
+    /// Whether the client has shown a certificate.
+    certified: bool,
+}
+
+impl Agreed {
+    fn of(stream: &TlsStream<TcpStream>) -> Self {
+        let tls = stream.get_ref().1;
+        // There are certificates only if the handshake asked for them and they were found good.
+        Self { http2: tls.alpn_protocol() == Some(b"h2"), certified: tls.peer_certificates().is_some() }
+    }
+}
+
 struct Connection {
-    acceptor: TlsAcceptor,
+    /// `None` is plain HTTP.
+    acceptor: Option<TlsAcceptor>,
     router: Router,
     limits: ConnectionLimits,
     counts: ConnectionCounts,
@@ -173,10 +227,14 @@ impl Connection {
     }
 
     async fn serve(&self, stream: TcpStream, stopping: watch::Receiver<()>) {
-        match tokio::time::timeout(self.limits.handshake, self.acceptor.accept(stream)).await {
+        let Some(acceptor) = &self.acceptor else {
+            return self.http(stream, Agreed::default(), stopping).await;
+        };
+        match tokio::time::timeout(self.limits.handshake, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 self.counts.handshake(Handshake::Ok);
-                self.http(stream, stopping).await;
+                let agreed = Agreed::of(&stream);
+                self.http(stream, agreed, stopping).await;
             }
             Ok(Err(error)) => self.counts.handshake(report_handshake(&error)),
             Err(_elapsed) => {
@@ -186,11 +244,11 @@ impl Connection {
         }
     }
 
-    async fn http(&self, stream: TlsStream<TcpStream>, mut stopping: watch::Receiver<()>) {
-        let tls = stream.get_ref().1;
-        let http2 = tls.alpn_protocol() == Some(b"h2");
-        // There are some only if the handshake asked for them and they were found good.
-        let certified = tls.peer_certificates().is_some();
+    async fn http<S>(&self, stream: S, agreed: Agreed, mut stopping: watch::Receiver<()>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Agreed { http2, certified } = agreed;
         let builder = self.builder(http2);
         let router = TowerToHyperService::new(self.router.clone());
         let retire_at = self.retire_at;
@@ -275,7 +333,11 @@ impl Connection {
                 .max_concurrent_streams(250);
             builder.http2_only()
         } else {
-            builder.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.idle);
+            builder
+                .http1()
+                .timer(TokioTimer::new())
+                .header_read_timeout(self.limits.idle)
+                .max_buf_size(READ_AHEAD);
             builder.http1_only()
         }
     }

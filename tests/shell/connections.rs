@@ -278,6 +278,19 @@ async fn the_largest_body_may_not_take_its_time() {
     assert!(rest.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&rest));
 }
 
+#[tokio::test]
+async fn the_head_of_a_request_has_a_limit() {
+    let server = start_with(ConnectionLimits::default()).await;
+    for (bytes, status) in [(30_000, "404"), (70_000, "431")] {
+        let mut stream = server.connect(&[b"http/1.1"]).await.expect("connected");
+        let head =
+            format!("GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx: {}\r\n\r\n", "x".repeat(bytes));
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        let rest = String::from_utf8(rest_of(&mut stream).await).expect("text");
+        assert!(rest.starts_with(&format!("HTTP/1.1 {status}")), "{bytes}: {rest}");
+    }
+}
+
 /// What scanners send: each connection ends or gets an answer that says no, and the server goes on.
 #[tokio::test]
 async fn garbage_ends_its_connection_and_nothing_else() {

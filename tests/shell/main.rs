@@ -22,6 +22,7 @@ mod judge;
 mod layering;
 mod links;
 mod lint;
+mod probe_port;
 mod process;
 mod rollout;
 mod router;

@@ -21,7 +21,7 @@ pub(crate) struct Webhook {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     pub(crate) address: SocketAddr,
-    probes: SocketAddr,
+    pub(crate) probes: SocketAddr,
     pub(crate) ca: CertificateDer<'static>,
     dir: tempfile::TempDir,
 }
