@@ -57,7 +57,7 @@ pub struct Metrics {
     admission_seconds: Histogram,
     admissions_in_flight: Gauge,
     in_flight_limit: Gauge,
-    /// Bytes that large bodies of requests and their answers take.
+    /// Bytes that bodies of requests, what is read from them and answers take.
     pub body_bytes: Gauge,
     body_bytes_limit: Gauge,
     denied: Family<RuleLabels, Counter>,
@@ -173,12 +173,12 @@ impl Metrics {
         );
         r.register(
             "admission_body_bytes",
-            "Memory that large bodies of requests and their answers take",
+            "Memory that bodies of requests, what is read from them and answers take",
             self.body_bytes.clone(),
         );
         r.register(
             "admission_body_bytes_limit",
-            "Memory that large bodies of requests and their answers may take",
+            "Memory that bodies of requests, what is read from them and answers may take",
             self.body_bytes_limit.clone(),
         );
         r.register(

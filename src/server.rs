@@ -10,6 +10,7 @@ pub mod review;
 pub mod sidecarset;
 mod slots;
 pub mod status;
+mod weight;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -51,8 +52,8 @@ pub struct RequestLimits {
     pub answer_time: Duration,
     /// Requests at a time; more are answered with 503 at once.
     pub in_flight: usize,
-    /// Bytes of bodies at a time, beyond the first 32 KiB of each; what needs more is answered with 503. A body that is alone is always
-    /// taken.
+    /// Bytes of bodies at a time, beyond the first 32 KiB of each, and of what is read from them; what needs more is answered with 503.
+    /// A body that is alone is always taken, if it can be read in so many.
     pub body_bytes_in_flight: usize,
 }
 
@@ -66,7 +67,7 @@ impl Default for RequestLimits {
             body_patience: Duration::from_secs(1),
             answer_time: Duration::from_secs(30),
             in_flight: 1024,
-            body_bytes_in_flight: 96 << 20,
+            body_bytes_in_flight: 64 << 20,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! `POST /convert`: SidecarSets from one version of the API into the other, as the API server asks for it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde::Deserialize;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sidecarset_core::json::push_string;
@@ -16,7 +18,9 @@ use super::AppState;
 use super::body::with_share;
 use super::intake::{self, Call};
 use super::review::shorten;
+use super::slots::{Share, counted};
 use super::status::Failure;
+use super::weight;
 use crate::metrics::{ApiEndpoint, Outcome};
 
 /// Most objects that a failed answer names.
@@ -27,19 +31,25 @@ const MOST_NAMED: usize = 20;
 /// Rule: A-CONV-10, A-CONV-11, A-CONV-12, A-CONV-13.
 pub async fn convert(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let started = Instant::now();
-    let result = answer(&state, request, started).await;
+    let result = answer(Arc::clone(&state), request, started).await;
     super::finish_api_call(&state, ApiEndpoint::Convert, result)
 }
 
-async fn answer(state: &AppState, request: Request, started: Instant) -> Result<(Bytes, Outcome), Failure> {
+async fn answer(
+    state: Arc<AppState>,
+    request: Request,
+    started: Instant,
+) -> Result<(Bytes, Outcome), Failure> {
     let limit = state.limits.conversion_bytes;
-    let Call { body, deadline, slot } = intake::receive(state, request, started, limit).await?;
+    let Call { body, deadline, slot } = intake::receive(&state, request, started, limit).await?;
     // The list of converted objects, and the answer with a copy of it.
-    let share = intake::hold(state, 2 * body.len(), &body)?;
+    let share = intake::hold(&state, 2 * body.len(), counted(body.len()))?;
     let answer = super::off_the_pod_path(move || {
         // Whoever hangs up does not end this thread, so what it holds stays with it.
         let _slot = slot;
-        let (answer, outcome) = convert_review(&body, started)?;
+        let own = counted(body.len()) + share.bytes();
+        let read = |object: &str| intake::hold_read(&state, object.as_bytes(), weight::CONVERTED, own);
+        let (answer, outcome) = convert_review(&body, started, read)?;
         // A client that does not read its answer keeps that memory.
         Ok((with_share(answer, share), outcome))
     });
@@ -65,20 +75,63 @@ struct Incoming<'a> {
     #[serde(rename = "desiredAPIVersion")]
     desired_api_version: Option<String>,
     #[serde(borrow)]
-    objects: Option<Vec<&'a RawValue>>,
+    objects: Option<Objects<'a>>,
 }
 
+/// Most objects in a review. A cluster with so many SidecarSets could not be served, and each takes memory before it is looked at.
+const MOST_OBJECTS: usize = 250_000;
+
+/// The objects, as long as they are not too many.
+struct Objects<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Objects<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Vec<&'de RawValue>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, "a list of at most {MOST_OBJECTS} objects")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut objects = Vec::new();
+                while let Some(object) = list.next_element()? {
+                    if objects.len() == MOST_OBJECTS {
+                        return Err(A::Error::invalid_length(MOST_OBJECTS + 1, &self));
+                    }
+                    objects.push(object);
+                }
+                Ok(objects)
+            }
+        }
+        deserializer.deserialize_seq(List).map(Self)
+    }
+}
+
+/// `read` takes the memory for reading an object.
+///
 /// Decision: D-22.
-fn convert_review(body: &[u8], started: Instant) -> Result<(String, Outcome), Failure> {
+fn convert_review(
+    body: &[u8],
+    started: Instant,
+    read: impl Fn(&str) -> Result<Share, Failure>,
+) -> Result<(String, Outcome), Failure> {
     let wrong = |error: String| Failure::bad_request(format!("the body is no ConversionReview: {error}"));
     let unreadable = |error: serde_json::Error| wrong(shorten(&error.to_string()));
     let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(unreadable)?;
     let Envelope { api_version, kind, request } = envelope;
     let request = request.ok_or_else(|| wrong("it has no member request".to_owned()))?;
     let Incoming { uid, desired_api_version, objects } = request;
-    let (objects, desired) = (objects.unwrap_or_default(), desired_api_version.unwrap_or_default());
+    let objects = objects.map(|Objects(list)| list).unwrap_or_default();
+    let desired = desired_api_version.unwrap_or_default();
 
-    let converted = convert_all(&objects, &desired, body.len()).map_err(unreadable)?;
+    let mut converted = Converted::new(body.len());
+    for (index, text) in objects.iter().enumerate() {
+        let _read = read(text.get())?;
+        converted.push(index, text, &desired).map_err(unreadable)?;
+    }
+    let converted = converted.end(&desired);
     let (outcome, list, result) = match converted {
         Ok(list) => (Outcome::Patched, list, json!({"metadata": {}, "status": "Success"})),
         Err(message) => {
@@ -107,39 +160,53 @@ fn convert_review(body: &[u8], started: Instant) -> Result<(String, Outcome), Fa
     Ok((answer, outcome))
 }
 
-/// The converted objects as the text of a list, `null` if there is none; or why some cannot be converted.
-///
-/// # Errors
-///
-/// An object whose text cannot be read, for example because it nests too deep.
-fn convert_all(
-    objects: &[&RawValue],
-    desired: &str,
-    size: usize,
-) -> serde_json::Result<Result<String, String>> {
-    if objects.is_empty() {
-        return Ok(Ok("null".to_owned()));
+/// What has been converted.
+struct Converted {
+    /// The text of a list, without its end.
+    list: String,
+    /// Why the first that cannot be converted cannot.
+    bad: Vec<String>,
+    /// Those that cannot be converted and are not among them.
+    more: usize,
+}
+
+impl Converted {
+    fn new(size: usize) -> Self {
+        Self { list: String::with_capacity(size), bad: Vec::new(), more: 0 }
     }
-    let (mut list, mut bad) = (String::with_capacity(size), Vec::new());
-    for (index, text) in objects.iter().enumerate() {
+
+    /// Converts one more object.
+    ///
+    /// # Errors
+    ///
+    /// Its text cannot be read, for example because it nests too deep.
+    fn push(&mut self, index: usize, text: &RawValue, desired: &str) -> serde_json::Result<()> {
         let mut object: Value = serde_json::from_str(text.get())?;
         match set_admission::convert(index, &mut object, desired) {
             Ok(()) => {
-                list.push(if index == 0 { '[' } else { ',' });
-                list.push_str(&object.to_string());
+                self.list.push(if self.list.is_empty() { '[' } else { ',' });
+                self.list.push_str(&object.to_string());
             }
-            Err(error) => bad.push(error),
+            Err(error) if self.bad.len() < MOST_NAMED => self.bad.push(error.to_string()),
+            Err(_) => self.more += 1,
         }
+        Ok(())
     }
-    if bad.is_empty() {
-        list.push(']');
-        return Ok(Ok(list));
+
+    /// The text of the list, `null` if there is none; or why some cannot be converted.
+    fn end(mut self, desired: &str) -> Result<String, String> {
+        if self.bad.is_empty() {
+            if self.list.is_empty() {
+                return Ok("null".to_owned());
+            }
+            self.list.push(']');
+            return Ok(self.list);
+        }
+        if self.more > 0 {
+            self.bad.push(format!("and {} more", self.more));
+        }
+        Err(format!("cannot convert to {:?}: {}", shorten(desired), self.bad.join("; ")))
     }
-    let mut told: Vec<String> = bad.iter().take(MOST_NAMED).map(ToString::to_string).collect();
-    if let Some(more) = bad.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
-        told.push(format!("and {more} more"));
-    }
-    Ok(Err(format!("cannot convert to {:?}: {}", shorten(desired), told.join("; "))))
 }
 
 /// Conversions come with every read of the other version, so only those that fail are worth a line at the usual level.

@@ -11,6 +11,7 @@ use super::AppState;
 use super::body::{self, Broken};
 use super::slots::{NoRoom, Share, Slot};
 use super::status::Failure;
+use super::weight::Weight;
 use crate::duration;
 use crate::metrics::Limit;
 
@@ -47,13 +48,28 @@ pub(super) async fn receive(
     Ok(Call { body, deadline, slot })
 }
 
-/// Memory for `bytes` that a request needs besides its body.
+/// Memory for `bytes` that a request needs besides the `own` ones that it has.
 ///
 /// # Errors
 ///
-/// Bodies and answers of other requests take it all.
-pub(super) fn hold(state: &AppState, bytes: usize, body: &Bytes) -> Result<Share, Failure> {
-    state.slots.hold(bytes, body.len()).ok_or_else(|| no_memory(state))
+/// Other requests take it all.
+pub(super) fn hold(state: &AppState, bytes: usize, own: usize) -> Result<Share, Failure> {
+    state.slots.hold(bytes, own).ok_or_else(|| no_memory(state))
+}
+
+/// Memory for what `text` becomes when it is read, besides the `own` bytes that its request has.
+///
+/// # Errors
+///
+/// It is more than there is, or other requests take it.
+pub(super) fn hold_read(state: &AppState, text: &[u8], weight: Weight, own: usize) -> Result<Share, Failure> {
+    let (bytes, most) = (weight.of(text), state.limits.body_bytes_in_flight);
+    if bytes > most {
+        return Err(Failure::too_large(format!(
+            "reading so many values may take {bytes} bytes, and {most} are the most that is taken (--max-body-bytes-in-flight)"
+        )));
+    }
+    hold(state, bytes, own)
 }
 
 fn no_memory(state: &AppState) -> Failure {

@@ -13,7 +13,9 @@ use sidecarset_core::context::{Context, LiveNamespace};
 use super::AppState;
 use super::intake::{self, Call, Deadline};
 use super::review::{self, Object, Review};
+use super::slots::{WITH_PLACE, counted};
 use super::status::Failure;
+use super::weight;
 use crate::clock::unix_now;
 use crate::faults::{Fault, Reason};
 use crate::metrics::{Operation, Outcome};
@@ -52,6 +54,11 @@ async fn answer(
     check_content_type(request.headers())?;
     let Call { body, deadline, slot: _slot } =
         intake::receive(state, request, started, state.limits.body_bytes).await?;
+    // That of a usual Pod is little, and there are few at a time: one a thread.
+    let _read = match body.len() {
+        0..=WITH_PLACE => None,
+        length => Some(intake::hold_read(state, &body, weight::POD, counted(length))?),
+    };
     let review = review::decode(&body)?;
     let decision = match decide(state, &review, None)? {
         Ok(decision) => decision,

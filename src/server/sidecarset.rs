@@ -20,7 +20,9 @@ use sidecarset_core::validation::Validation;
 use super::AppState;
 use super::intake::{self, Call};
 use super::review::{self, ReviewVersion};
+use super::slots::counted;
 use super::status::Failure;
+use super::weight;
 use crate::metrics::{ApiEndpoint, Outcome};
 
 /// How long a refusal is held back in case it is judged anew: who applies a base and its canary, or a set after the one that it
@@ -170,6 +172,7 @@ fn judge(
     endpoint: ApiEndpoint,
     started: Instant,
 ) -> Result<(String, Outcome), Failure> {
+    let _read = intake::hold_read(state, body, weight::SET, counted(body.len()))?;
     let review = decode(body)?;
     let Reply { outcome, mut response } = match endpoint {
         ApiEndpoint::Validate => judge_set(state, &review)?,

@@ -136,10 +136,10 @@ impl Slots {
         true
     }
 
-    /// Memory for what a request with a body of `body` bytes needs besides it, `bytes` in all; nothing if the body is a small one, and
-    /// never more than there would be if nobody else had any: who is alone is always answered. `None` if it is taken.
-    pub(super) fn hold(self: &Arc<Self>, bytes: usize, body: usize) -> Option<Share> {
-        let bytes = if body <= WITH_PLACE { 0 } else { bytes.min(self.bytes.saturating_sub(counted(body))) };
+    /// Memory for `bytes` that a request needs besides the `own` ones that it has, but never more than there would be if nobody else had
+    /// any: who is alone is always answered. `None` if it is taken.
+    pub(super) fn hold(self: &Arc<Self>, bytes: usize, own: usize) -> Option<Share> {
+        let bytes = bytes.min(self.bytes.saturating_sub(own));
         let mut book = self.lock();
         if !self.make_free(&mut book, bytes, None) {
             return None;
@@ -159,7 +159,7 @@ impl Slots {
 }
 
 /// What counts of a body of `length` bytes.
-fn counted(length: usize) -> usize {
+pub(super) fn counted(length: usize) -> usize {
     length.saturating_sub(WITH_PLACE).next_multiple_of(STEP)
 }
 
@@ -229,6 +229,13 @@ impl Drop for Loan<'_> {
 pub(super) struct Share {
     slots: Arc<Slots>,
     bytes: usize,
+}
+
+impl Share {
+    /// How much it is.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl Drop for Share {
@@ -344,16 +351,16 @@ mod tests {
         let alone = lend(&slots);
         alone.grow_to(long(7)).expect("all there is is enough");
         let kept = alone.keep().expect("nobody has taken it");
-        let answer = slots.hold(9 * STEP, long(7)).expect("nothing is left, and nothing more needed");
-        assert!(slots.hold(1, long(1)).is_none(), "somebody else has to wait");
-        assert!(slots.hold(1, WITH_PLACE).is_some(), "that comes with its place");
+        let answer =
+            slots.hold(9 * STEP, counted(long(7))).expect("nothing is left, and nothing more needed");
+        assert!(slots.hold(1, 0).is_none(), "somebody else has to wait");
         drop((kept, answer));
         let (_, _body) = {
             let loan = lend(&slots);
             loan.grow_to(long(1)).expect("free");
             loan.keep().expect("nobody has taken it")
         };
-        let answer = slots.hold(9 * STEP, long(1)).expect("the rest");
+        let answer = slots.hold(9 * STEP, counted(long(1))).expect("the rest");
         assert_eq!(slots.taken.get(), 3 * STEP as i64);
         drop(answer);
         assert_eq!(slots.taken.get(), STEP as i64);

@@ -21,7 +21,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::process;
 use crate::router::{Answer, mk_request, send};
 use crate::socket::start;
-use crate::support::{connect, mk_review, mk_state, rest_of, until};
+use crate::support::{connect, exchange, mk_review, mk_state, rest_of, until};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -284,4 +284,54 @@ async fn many_large_bodies_do_not_fill_the_memory() {
     assert!(more < 100 * MIB, "{} MiB more", more / MIB);
     drop(sent);
     assert!(webhook.post_with("").await.starts_with("HTTP/1.1 200"));
+}
+
+/// A list that is judged to take just less memory than there is does take no more, and one that fills the largest body is refused.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_text_of_many_small_values_takes_no_more_memory_than_there_is() {
+    const SET: &str = r#"{"apiVersion":"apps.kruise.io/v1beta1","kind":"SidecarSet","metadata":{"name":"a"},
+        "spec":{"selector":{"matchLabels":{"a":"b"}},"containers":[{"name":"c","image":"i","x":[LIST 0]}]}}"#;
+    let set = format!(
+        r#"{{"request":{{"uid":"u","resource":{{"version":"v1beta1"}},"operation":"CREATE","object":{SET}}}}}"#
+    );
+    let conversion = format!(
+        r#"{{"request":{{"uid":"u","desiredAPIVersion":"apps.kruise.io/v1alpha1","objects":[{SET}]}}}}"#
+    );
+    let mut containers = mk_review();
+    containers["request"]["object"]["spec"]["containers"] = json!(["LIST"]);
+    let containers = containers.to_string().replace("\"LIST\"", "LIST {}");
+    let (mutate, validate) = ("/mutate-apps-kruise-io-sidecarset", "/validate-apps-kruise-io-sidecarset");
+    // Path, text, what the list is of, how many are judged to take somewhat less than 96 MiB, the largest body.
+    let cases: [(&str, &str, &str, usize, usize); 7] = [
+        (mutate, &set, "0,", 440_000, 7 * MIB - KIB),
+        (mutate, &set, r#"{"":0},"#, 68_000, 7 * MIB - KIB),
+        (validate, &set, "[],", 220_000, 7 * MIB - KIB),
+        (validate, &set, r#"{"":0},"#, 68_000, 7 * MIB - KIB),
+        ("/convert", &conversion, "0,", 1_150_000, 32 * MIB - KIB),
+        ("/convert", &conversion, r#"{"":0},"#, 200_000, 32 * MIB - KIB),
+        ("/mutate-pod", &containers, "{},", 480_000, 7 * MIB - KIB),
+    ];
+    for (path, text, piece, count, most) in cases {
+        let webhook = process::start(&["--max-body-bytes-in-flight=96Mi"]).await;
+        let before = webhook.peak_memory();
+        let ask = async |count: usize| {
+            let body = text.replace("LIST", &piece.repeat(count));
+            let line = format!("POST {path}?timeout=30s");
+            exchange(webhook.address, &webhook.ca, &line, "application/json", body.as_bytes()).await
+        };
+        let refused = ask((most - text.len()) / piece.len()).await;
+        assert!(
+            refused.starts_with("HTTP/1.1 413") && refused.contains("so many values"),
+            "{path}: {refused}"
+        );
+        let taken = ask(count).await;
+        assert!(taken.starts_with("HTTP/1.1 200"), "{path}: {}", &taken[..300]);
+        let more = webhook.peak_memory() - before;
+        assert!(more < 128 * MIB, "{path} {piece}: {} MiB more", more / MIB);
+    }
+    let too_many = conversion.replace(SET, &vec!["0"; 250_001].join(","));
+    let state = mk_state(RequestLimits::default());
+    let refused = ask(&state, Request::post("/convert").body(too_many.into()).expect("a request")).await;
+    refused.assert_status(400, "BadRequest", "at most 250000 objects");
 }

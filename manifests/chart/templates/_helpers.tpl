@@ -96,7 +96,7 @@ cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/sidecarset-serving-cert
 {{- if ne (int .maxInFlight) 1024 }}
 - --max-in-flight={{ int .maxInFlight }}
 {{- end }}
-{{- if ne .maxBodyBytesInFlight "96Mi" }}
+{{- if ne .maxBodyBytesInFlight "64Mi" }}
 - --max-body-bytes-in-flight={{ .maxBodyBytesInFlight }}
 {{- end }}
 {{- if ne (int .workers) 2 }}

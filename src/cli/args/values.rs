@@ -50,7 +50,7 @@ pub(super) fn parse_bytes<const LEAST: usize, const MOST: usize>(text: &str) -> 
     let bytes = Quantity::parse(text).ok().map(|quantity| quantity.milli_rounded_up() / 1000);
     let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
     let bytes = bytes.filter(|bytes| (LEAST << 20..=MOST << 20).contains(bytes));
-    bytes.ok_or_else(|| format!("write a number of bytes from {LEAST}Mi to {MOST}Mi, for example 96Mi"))
+    bytes.ok_or_else(|| format!("write a number of bytes from {LEAST}Mi to {MOST}Mi, for example 64Mi"))
 }
 
 pub(super) fn parse_host(text: &str) -> Result<String, String> {

@@ -64,9 +64,9 @@ pub struct WebhookArgs {
           value_parser = parse_number::<1, 1_000_000>)]
     pub max_in_flight: usize,
 
-    /// Memory for bodies of requests that are answered at a time, beyond the first 32 KiB of each; who needs more gets 503 with
+    /// Memory for bodies of requests that are answered at a time, beyond the first 32 KiB of each, and for reading them; who needs more gets 503 with
     /// Retry-After. At least what the largest request needs
-    #[arg(long, env = "SIDECARSET_MAX_BODY_BYTES_IN_FLIGHT", value_name = "BYTES", default_value = "96Mi",
+    #[arg(long, env = "SIDECARSET_MAX_BODY_BYTES_IN_FLIGHT", value_name = "BYTES", default_value = "64Mi",
           value_parser = parse_bytes::<32, 1_048_576>)]
     pub max_body_bytes_in_flight: usize,
 
