@@ -243,5 +243,7 @@ pub(crate) async fn exchange(
     );
     // A server that refuses a body by its announced length may close before it has taken all of it.
     let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
+    // What the socket did not take at once waits in the TLS session, and reading does not send it.
+    let _ = stream.flush().await;
     String::from_utf8(rest_of(&mut stream).await).expect("text")
 }
