@@ -130,13 +130,7 @@ impl Manager {
                 }
             }
             Event::Object(index, found) => match found {
-                Found::Failed(error) => {
-                    let at = self.at();
-                    self.replica.object_seen(index, Seen::Failed, at);
-                    if let Some(object) = self.objects.get_mut(index) {
-                        fail(&mut object.error, error, &object.name);
-                    }
-                }
+                Found::Failed(error) => self.object_failed(index, error),
                 Found::Absent => self.note_object(index, None),
                 Found::Present(object) => self.note_object(index, Some(*object)),
             },
@@ -156,6 +150,14 @@ impl Manager {
         let at = self.at();
         self.replica.secret_seen(contents, at);
         self.secret = found;
+    }
+
+    fn object_failed(&mut self, index: usize, error: String) {
+        let at = self.at();
+        self.replica.object_seen(index, Seen::Failed, at);
+        if let Some(object) = self.objects.get_mut(index) {
+            fail(&mut object.error, error, &object.name);
+        }
     }
 
     fn note_object(&mut self, index: usize, found: Option<Registration>) {
@@ -229,6 +231,9 @@ impl Manager {
 
     /// Takes one step. `None` if it is done or another replica was faster, else how long to wait before another attempt.
     async fn write(&mut self, step: Step, because: &str) -> Option<Duration> {
+        if step.goes_by_bundles() {
+            self.read_objects().await;
+        }
         let contents = match self.replica.perform(step, unix_now()) {
             Ok(contents) => contents,
             Err(error) => return Some(self.failed(step, error.to_string())),

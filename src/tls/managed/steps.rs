@@ -53,6 +53,13 @@ impl Step {
         }
     }
 
+    /// Whether it trusts the CAs that are found in the bundles. Those have to be read after the Secret was, right before the step: a
+    /// Secret that came and went meanwhile may have left a CA in them that a replica serves a leaf of.
+    #[must_use]
+    pub fn goes_by_bundles(self) -> bool {
+        matches!(self, Self::Create | Self::ReplaceCa)
+    }
+
     /// Whether it undoes what somebody or something has done to the Secret.
     #[must_use]
     pub fn is_repair(self) -> bool {

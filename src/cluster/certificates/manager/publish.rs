@@ -52,6 +52,19 @@ impl Manager {
         wait
     }
 
+    /// Reads every object now, instead of waiting for the watches.
+    pub(super) async fn read_objects(&mut self) {
+        for index in 0..self.objects.len() {
+            let Some(object) = self.objects.get(index) else { continue };
+            match call(object.api.get_opt(&object.name)).await {
+                Ok(found) => self.note_object(index, found),
+                Err(CallError::Failed(error)) => self.object_failed(index, error),
+                // A read meets no conflict.
+                Err(CallError::Outdated) => {}
+            }
+        }
+    }
+
     pub(super) fn differs(&self, index: usize) -> bool {
         let latest = self.objects.get(index).and_then(|object| object.latest.as_ref());
         let wanted = self.replica.bundle();

@@ -153,8 +153,12 @@ impl Model {
     fn decide(&mut self, member: usize) -> bool {
         self.take(member);
         let (now, at) = (self.now(), self.at);
+        let Next::Write { step, .. } = self.members[member].replica.next(now, at) else { return false };
+        if step.goes_by_bundles() {
+            // As the manager does.
+            (0..OBJECTS).for_each(|object| self.deliver_object(member, object));
+        }
         let member = &mut self.members[member];
-        let Next::Write { step, .. } = member.replica.next(now, at) else { return false };
         let Some(version) = member.secret else { return false };
         let contents = Box::new(member.replica.perform(step, now).unwrap());
         member.pending = Some(Pending::Secret { version, contents });
@@ -304,6 +308,29 @@ impl Model {
             && self.members.iter_mut().all(|member| {
                 member.replica.held() == contents.leaf.as_ref() && member.replica.was_trusted(at)
             })
+    }
+}
+
+/// The second of two that make a Secret in a row has not heard of the first: it must not take away what that one serves.
+#[test]
+fn who_makes_a_secret_anew_trusts_what_was_made_meanwhile() {
+    let mut model = Model::new();
+    let moves = [
+        Move::Restart(0),
+        Move::DeleteSecret,
+        Move::Round(0),
+        Move::Tick(SETTLE.as_secs()),
+        Move::DeleteSecret,
+        Move::Deliver(2, None),
+        Move::Decide(2),
+        Move::Arrive(2),
+        Move::Deliver(2, Some(0)),
+        Move::Publish(2, 0),
+        Move::Arrive(2),
+    ];
+    for one in &moves {
+        model.play(one);
+        model.check().unwrap_or_else(|error| panic!("{one:?}: {error}"));
     }
 }
 
