@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use http_body_util::BodyExt;
 
-use super::slots::{Loan, NoRoom, Share, Slot, Slots, WITH_PLACE};
+use super::slots::{NoRoom, Share, Slot, Slots, WITH_PLACE};
 
 /// Why a body did not arrive.
 #[derive(Debug)]
@@ -45,7 +45,10 @@ pub(super) async fn receive(
             drop(received);
             if no_room == NoRoom::Spent {
                 loan.shrink();
-                discard(body, &loan, slots.patience()).await;
+                tokio::select! {
+                    () = discard(body, slots.patience()) => {}
+                    () = loan.lost() => {}
+                }
             }
             return Err(Broken::NoRoom(no_room));
         }
@@ -77,13 +80,10 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Broken> {
 
 /// Takes the rest of a body that is refused, if it is on its way: a connection that is closed before its client has sent all is reset,
 /// and the answer may be lost with it.
-async fn discard(mut body: Body, loan: &Loan<'_>, patience: Duration) {
+pub(super) async fn discard(mut body: Body, patience: Duration) {
     let rest = async { while matches!(next(&mut body).await, Ok(Some(_))) {} };
-    tokio::select! {
-        () = rest => {}
-        () = loan.lost() => {}
-        () = tokio::time::sleep(patience) => {}
-    }
+    // Both ends are as good: what has not come by then is not waited for.
+    let _ = tokio::time::timeout(patience, rest).await;
 }
 
 /// What has arrived of a body. Pieces are copied as they come: kept as they are, each would keep the buffer that it was read into, 8 KiB

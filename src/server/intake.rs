@@ -41,6 +41,8 @@ pub(super) async fn receive(
     let Some(slot) = state.slots.take() else {
         let most = state.limits.in_flight;
         let what = format!("{most} requests are being answered, which is the limit (--max-in-flight)");
+        // Whoever comes again needs no new connection then, whose handshake would cost more than the answer.
+        body::discard(request.into_body(), state.slots.patience()).await;
         return Err(shed(state, Limit::Requests, what));
     };
     let deadline = Deadline::new(started, request.uri().query(), state.limits.answer_time)?;

@@ -14,7 +14,7 @@ use crate::soak;
 use crate::webhook::Webhook;
 
 /// Programs that create Pods, and Pods of each, one after the other.
-const CREATORS: usize = 60;
+const CREATORS: usize = 40;
 const PODS: usize = 3;
 /// Every Pod has that much to read, so that answers take a moment.
 const ANNOTATION: usize = 100_000;
